@@ -2984,9 +2984,9 @@ func (x *Release) GetJobId() string {
 	return ""
 }
 
+// RingRequest and RingResponse stand for what allreduce/grpclink encodes.
 type RingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frame         []byte                 `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3021,16 +3021,8 @@ func (*RingRequest) Descriptor() ([]byte, []int) {
 	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
-func (x *RingRequest) GetFrame() []byte {
-	if x != nil {
-		return x.Frame
-	}
-	return nil
-}
-
 type RingResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frame         []byte                 `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3063,13 +3055,6 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
 	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
-}
-
-func (x *RingResponse) GetFrame() []byte {
-	if x != nil {
-		return x.Frame
-	}
-	return nil
 }
 
 type FetchStateRequest struct {
@@ -3519,11 +3504,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x05final\x18\x03 \x01(\bR\x05final\x12\x16\n" +
 	"\x06retire\x18\x04 \x03(\tR\x06retire\" \n" +
 	"\aRelease\x12\x15\n" +
-	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"#\n" +
-	"\vRingRequest\x12\x14\n" +
-	"\x05frame\x18\x01 \x01(\fR\x05frame\"$\n" +
-	"\fRingResponse\x12\x14\n" +
-	"\x05frame\x18\x01 \x01(\fR\x05frame\">\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\r\n" +
+	"\vRingRequest\"\x0e\n" +
+	"\fRingResponse\">\n" +
 	"\x11FetchStateRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x03R\x04step\"x\n" +
@@ -3578,9 +3561,10 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"ControlJob\x12$.ringleader.rpc.v1.ControlJobRequest\x1a%.ringleader.rpc.v1.ControlJobResponse\x12P\n" +
 	"\aCluster\x12!.ringleader.rpc.v1.ClusterRequest\x1a\".ringleader.rpc.v1.ClusterResponse\x12e\n" +
 	"\x0eAddCoordinator\x12(.ringleader.rpc.v1.AddCoordinatorRequest\x1a).ringleader.rpc.v1.AddCoordinatorResponse\x12Q\n" +
-	"\x06Attach\x12 .ringleader.rpc.v1.AttachRequest\x1a!.ringleader.rpc.v1.AttachResponse(\x010\x012\xb7\x01\n" +
-	"\vPeerService\x12K\n" +
-	"\x04Ring\x12\x1e.ringleader.rpc.v1.RingRequest\x1a\x1f.ringleader.rpc.v1.RingResponse(\x010\x01\x12[\n" +
+	"\x06Attach\x12 .ringleader.rpc.v1.AttachRequest\x1a!.ringleader.rpc.v1.AttachResponse(\x010\x012Z\n" +
+	"\vRingService\x12K\n" +
+	"\x04Ring\x12\x1e.ringleader.rpc.v1.RingRequest\x1a\x1f.ringleader.rpc.v1.RingResponse(\x010\x012j\n" +
+	"\vPeerService\x12[\n" +
 	"\n" +
 	"FetchState\x12$.ringleader.rpc.v1.FetchStateRequest\x1a%.ringleader.rpc.v1.FetchStateResponse0\x01B2Z0github.com/ringleader-dev/ringleader/proto/rpcpbb\x06proto3"
 
@@ -3695,7 +3679,7 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	18, // 42: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
 	22, // 43: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
 	24, // 44: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	43, // 45: ringleader.rpc.v1.PeerService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	43, // 45: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
 	45, // 46: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
 	9,  // 47: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
 	11, // 48: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
@@ -3705,7 +3689,7 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	19, // 52: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
 	23, // 53: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
 	35, // 54: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	44, // 55: ringleader.rpc.v1.PeerService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	44, // 55: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
 	46, // 56: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
 	47, // [47:57] is the sub-list for method output_type
 	37, // [37:47] is the sub-list for method input_type
@@ -3745,7 +3729,7 @@ func file_rpcpb_rpc_proto_init() {
 			NumEnums:      4,
 			NumMessages:   45,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_rpcpb_rpc_proto_goTypes,
 		DependencyIndexes: file_rpcpb_rpc_proto_depIdxs,

@@ -405,7 +405,110 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	PeerService_Ring_FullMethodName       = "/ringleader.rpc.v1.PeerService/Ring"
+	RingService_Ring_FullMethodName = "/ringleader.rpc.v1.RingService/Ring"
+)
+
+// RingServiceClient is the client API for RingService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// RingService carries the links of rings between workers; allreduce/grpclink implements it.
+type RingServiceClient interface {
+	// Ring is one link. Its messages are not protobuf: allreduce/grpclink encodes them itself, so that payloads are not copied once more.
+	// The caller says in metadata which link of which generation it is; the answer's header means that the link was accepted.
+	Ring(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RingRequest, RingResponse], error)
+}
+
+type ringServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewRingServiceClient(cc grpc.ClientConnInterface) RingServiceClient {
+	return &ringServiceClient{cc}
+}
+
+func (c *ringServiceClient) Ring(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RingRequest, RingResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RingService_ServiceDesc.Streams[0], RingService_Ring_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RingRequest, RingResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RingService_RingClient = grpc.BidiStreamingClient[RingRequest, RingResponse]
+
+// RingServiceServer is the server API for RingService service.
+// All implementations must embed UnimplementedRingServiceServer
+// for forward compatibility.
+//
+// RingService carries the links of rings between workers; allreduce/grpclink implements it.
+type RingServiceServer interface {
+	// Ring is one link. Its messages are not protobuf: allreduce/grpclink encodes them itself, so that payloads are not copied once more.
+	// The caller says in metadata which link of which generation it is; the answer's header means that the link was accepted.
+	Ring(grpc.BidiStreamingServer[RingRequest, RingResponse]) error
+	mustEmbedUnimplementedRingServiceServer()
+}
+
+// UnimplementedRingServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedRingServiceServer struct{}
+
+func (UnimplementedRingServiceServer) Ring(grpc.BidiStreamingServer[RingRequest, RingResponse]) error {
+	return status.Error(codes.Unimplemented, "method Ring not implemented")
+}
+func (UnimplementedRingServiceServer) mustEmbedUnimplementedRingServiceServer() {}
+func (UnimplementedRingServiceServer) testEmbeddedByValue()                     {}
+
+// UnsafeRingServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to RingServiceServer will
+// result in compilation errors.
+type UnsafeRingServiceServer interface {
+	mustEmbedUnimplementedRingServiceServer()
+}
+
+func RegisterRingServiceServer(s grpc.ServiceRegistrar, srv RingServiceServer) {
+	// If the following call panics, it indicates UnimplementedRingServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&RingService_ServiceDesc, srv)
+}
+
+func _RingService_Ring_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RingServiceServer).Ring(&grpc.GenericServerStream[RingRequest, RingResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RingService_RingServer = grpc.BidiStreamingServer[RingRequest, RingResponse]
+
+// RingService_ServiceDesc is the grpc.ServiceDesc for RingService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var RingService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "ringleader.rpc.v1.RingService",
+	HandlerType: (*RingServiceServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Ring",
+			Handler:       _RingService_Ring_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
+	Metadata: "rpcpb/rpc.proto",
+}
+
+const (
 	PeerService_FetchState_FullMethodName = "/ringleader.rpc.v1.PeerService/FetchState"
 )
 
@@ -413,10 +516,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PeerService is what workers offer one another.
+// PeerService is what else workers offer one another.
 type PeerServiceClient interface {
-	// Ring carries one direction of a link, encoded by allreduce/grpclink as raw bytes.
-	Ring(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RingRequest, RingResponse], error)
 	// FetchState streams the state that the worker holds.
 	FetchState(ctx context.Context, in *FetchStateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchStateResponse], error)
 }
@@ -429,22 +530,9 @@ func NewPeerServiceClient(cc grpc.ClientConnInterface) PeerServiceClient {
 	return &peerServiceClient{cc}
 }
 
-func (c *peerServiceClient) Ring(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RingRequest, RingResponse], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[0], PeerService_Ring_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[RingRequest, RingResponse]{ClientStream: stream}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type PeerService_RingClient = grpc.BidiStreamingClient[RingRequest, RingResponse]
-
 func (c *peerServiceClient) FetchState(ctx context.Context, in *FetchStateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchStateResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[1], PeerService_FetchState_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[0], PeerService_FetchState_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -465,10 +553,8 @@ type PeerService_FetchStateClient = grpc.ServerStreamingClient[FetchStateRespons
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
 //
-// PeerService is what workers offer one another.
+// PeerService is what else workers offer one another.
 type PeerServiceServer interface {
-	// Ring carries one direction of a link, encoded by allreduce/grpclink as raw bytes.
-	Ring(grpc.BidiStreamingServer[RingRequest, RingResponse]) error
 	// FetchState streams the state that the worker holds.
 	FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
@@ -481,9 +567,6 @@ type PeerServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedPeerServiceServer struct{}
 
-func (UnimplementedPeerServiceServer) Ring(grpc.BidiStreamingServer[RingRequest, RingResponse]) error {
-	return status.Error(codes.Unimplemented, "method Ring not implemented")
-}
 func (UnimplementedPeerServiceServer) FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error {
 	return status.Error(codes.Unimplemented, "method FetchState not implemented")
 }
@@ -508,13 +591,6 @@ func RegisterPeerServiceServer(s grpc.ServiceRegistrar, srv PeerServiceServer) {
 	s.RegisterService(&PeerService_ServiceDesc, srv)
 }
 
-func _PeerService_Ring_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(PeerServiceServer).Ring(&grpc.GenericServerStream[RingRequest, RingResponse]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type PeerService_RingServer = grpc.BidiStreamingServer[RingRequest, RingResponse]
-
 func _PeerService_FetchState_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(FetchStateRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -534,12 +610,6 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*PeerServiceServer)(nil),
 	Methods:     []grpc.MethodDesc{},
 	Streams: []grpc.StreamDesc{
-		{
-			StreamName:    "Ring",
-			Handler:       _PeerService_Ring_Handler,
-			ServerStreams: true,
-			ClientStreams: true,
-		},
 		{
 			StreamName:    "FetchState",
 			Handler:       _PeerService_FetchState_Handler,
