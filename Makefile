@@ -1,0 +1,77 @@
+# Everything a developer does goes through here; .ci/run is `make test test-s3 lint`. `make help` lists the targets.
+
+# The bits of a result must not depend on the machine that compiled the program: one instruction set for all amd64.
+export GOAMD64 := v1
+export CGO_ENABLED := 1
+# VCS stamping fails in checkouts owned by somebody else; the version is passed to the linker instead.
+export GOFLAGS := -trimpath -buildvcs=false
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE   := $(CURDIR)/.cache
+TOOLS   := $(CACHE)/tools
+BIN     := bin/ringleader
+
+# Where the source is Go of this module: not in the caches, not in modules of their own.
+GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: build
+build: deps ## compile bin/ringleader (the default target)
+	go build -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/ringleader
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: deps
+deps: ## install what the compiler needs and is missing (oneDNN, the C++ runtime)
+	@scripts/deps.sh
+
+.PHONY: demo
+demo: build ## train a small job on this machine, kill workers on the way, compare the bits
+	$(BIN) demo
+
+# Everything runs under the race detector: linking DuckDB with it costs a second more than without, and one mode
+# means that the dependencies are compiled once.
+.PHONY: test
+test: deps ## run all tests under the race detector
+	@[ -n "$$RINGLEADER_PYTHON" ] || echo "RINGLEADER_PYTHON is not set: tests that open checkpoints with Python are skipped (see CONTRIBUTING.md)"
+	go test -race -timeout 10m ./...
+
+.PHONY: test-fast
+test-fast: deps ## run all tests without the race detector
+	go test -timeout 10m ./...
+
+.PHONY: test-s3
+test-s3: deps ## run the S3 tests against a real MinIO server (compiled on first use: some minutes)
+	minio=$$(scripts/minio.sh) && RINGLEADER_MINIO=$$minio go test -race -count=1 ./checkpoints/s3/...
+
+.PHONY: lint
+lint: deps $(TOOLS)/.stamp ## check format, go vet, staticcheck, protocol rules, and that generated code is current
+	TOOLS=$(TOOLS) scripts/lint.sh
+
+.PHONY: generate
+generate: $(TOOLS)/.stamp ## write the generated code anew (proto/)
+	PATH="$(TOOLS):$$PATH" buf generate
+
+.PHONY: format
+format: ## format the Go source
+	gofmt -l -w $(GOFILES)
+
+.PHONY: clean
+clean: ## remove what was built; the caches (.cache, Go's own) stay
+	rm -rf bin demo-run
+
+.PHONY: distclean
+distclean: clean ## also remove .cache: tools, MinIO, the Python environment
+	rm -rf .cache
+
+# The tools are compiled from tools/go.mod, a module of its own, so that what they need never reaches the program.
+$(TOOLS)/.stamp: tools/go.mod tools/go.sum
+	@echo "building the tools of tools/go.mod (some minutes the first time)"
+	mkdir -p $(TOOLS)
+	go build -modfile=tools/go.mod -o $(TOOLS)/ \
+		github.com/bufbuild/buf/cmd/buf \
+		google.golang.org/grpc/cmd/protoc-gen-go-grpc \
+		google.golang.org/protobuf/cmd/protoc-gen-go \
+		honnef.co/go/tools/cmd/staticcheck
+	touch $@
