@@ -550,6 +550,7 @@ type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // counts the job's events from 1; old ones are forgotten
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,6 +597,13 @@ func (x *Event) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Event) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 type SubmitJobRequest struct {
@@ -1104,6 +1112,11 @@ type ClusterResponse struct {
 	LeaderAddress string                 `protobuf:"bytes,2,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
 	Coordinators  []*CoordinatorInfo     `protobuf:"bytes,3,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
 	Workers       []*WorkerInfo          `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`
+	// Of the coordinator that answers; it need not know the leader.
+	SelfId        string   `protobuf:"bytes,5,opt,name=self_id,json=selfId,proto3" json:"self_id,omitempty"` // Raft id: random, stored with the log
+	Member        bool     `protobuf:"varint,6,opt,name=member,proto3" json:"member,omitempty"`              // it has been part of a cluster: its log is not empty
+	Peers         []string `protobuf:"bytes,7,rep,name=peers,proto3" json:"peers,omitempty"`                 // the initial cluster that it was started with
+	AppliedIndex  uint64   `protobuf:"varint,8,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1164,6 +1177,34 @@ func (x *ClusterResponse) GetWorkers() []*WorkerInfo {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *ClusterResponse) GetSelfId() string {
+	if x != nil {
+		return x.SelfId
+	}
+	return ""
+}
+
+func (x *ClusterResponse) GetMember() bool {
+	if x != nil {
+		return x.Member
+	}
+	return false
+}
+
+func (x *ClusterResponse) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *ClusterResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
 }
 
 type CoordinatorInfo struct {
@@ -1419,6 +1460,7 @@ type AttachRequest struct {
 	//	*AttachRequest_ManifestWritten
 	//	*AttachRequest_CheckpointFailed
 	//	*AttachRequest_JobFailed
+	//	*AttachRequest_CheckpointUnusable
 	Message       isAttachRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1533,6 +1575,15 @@ func (x *AttachRequest) GetJobFailed() *JobFailed {
 	return nil
 }
 
+func (x *AttachRequest) GetCheckpointUnusable() *CheckpointUnusable {
+	if x != nil {
+		if x, ok := x.Message.(*AttachRequest_CheckpointUnusable); ok {
+			return x.CheckpointUnusable
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Message interface {
 	isAttachRequest_Message()
 }
@@ -1569,6 +1620,10 @@ type AttachRequest_JobFailed struct {
 	JobFailed *JobFailed `protobuf:"bytes,8,opt,name=job_failed,json=jobFailed,proto3,oneof"`
 }
 
+type AttachRequest_CheckpointUnusable struct {
+	CheckpointUnusable *CheckpointUnusable `protobuf:"bytes,9,opt,name=checkpoint_unusable,json=checkpointUnusable,proto3,oneof"`
+}
+
 func (*AttachRequest_Register) isAttachRequest_Message() {}
 
 func (*AttachRequest_Heartbeat) isAttachRequest_Message() {}
@@ -1585,6 +1640,8 @@ func (*AttachRequest_CheckpointFailed) isAttachRequest_Message() {}
 
 func (*AttachRequest_JobFailed) isAttachRequest_Message() {}
 
+func (*AttachRequest_CheckpointUnusable) isAttachRequest_Message() {}
+
 // Register introduces a worker, again on every new stream.
 type Register struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1595,7 +1652,8 @@ type Register struct {
 	Device        string                 `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
 	NumericsClass string                 `protobuf:"bytes,6,opt,name=numerics_class,json=numericsClass,proto3" json:"numerics_class,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Holding       *Holding               `protobuf:"bytes,8,opt,name=holding,proto3" json:"holding,omitempty"` // absent: idle
+	Holding       *Holding               `protobuf:"bytes,8,opt,name=holding,proto3" json:"holding,omitempty"`    // absent: idle
+	Draining      bool                   `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"` // it wants no new generation
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1686,6 +1744,13 @@ func (x *Register) GetHolding() *Holding {
 	return nil
 }
 
+func (x *Register) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 // Holding is the job that a worker is in, and the state it holds.
 type Holding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1696,6 +1761,7 @@ type Holding struct {
 	Culprit       string                 `protobuf:"bytes,5,opt,name=culprit,proto3" json:"culprit,omitempty"` // as in Left
 	How           string                 `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`
 	Reason        LeftReason             `protobuf:"varint,7,opt,name=reason,proto3,enum=ringleader.rpc.v1.LeftReason" json:"reason,omitempty"`
+	Hung          bool                   `protobuf:"varint,8,opt,name=hung,proto3" json:"hung,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1777,6 +1843,13 @@ func (x *Holding) GetReason() LeftReason {
 		return x.Reason
 	}
 	return LeftReason_LEFT_REASON_UNSPECIFIED
+}
+
+func (x *Holding) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
 }
 
 type Heartbeat struct {
@@ -1942,13 +2015,16 @@ func (x *Progress) GetTokensPerS() float64 {
 
 // Left: the worker has left the generation at the given state and waits for a newer one.
 type Left struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"` // -1: it never had a state
-	Reason        LeftReason             `protobuf:"varint,4,opt,name=reason,proto3,enum=ringleader.rpc.v1.LeftReason" json:"reason,omitempty"`
-	Culprit       string                 `protobuf:"bytes,5,opt,name=culprit,proto3" json:"culprit,omitempty"` // worker id, or empty
-	How           string                 `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`         // "connection reset", "beat stood still for 2s", ...
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	JobId      string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step       int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"` // -1: it never had a state
+	Reason     LeftReason             `protobuf:"varint,4,opt,name=reason,proto3,enum=ringleader.rpc.v1.LeftReason" json:"reason,omitempty"`
+	Culprit    string                 `protobuf:"bytes,5,opt,name=culprit,proto3" json:"culprit,omitempty"` // worker id, or empty
+	How        string                 `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`         // "connection reset", "beat stood still for 2s", ...
+	Hung       bool                   `protobuf:"varint,7,opt,name=hung,proto3" json:"hung,omitempty"`      // the culprit's beat stood still: it counts as gone although its connections are open
+	// The worker wants no new generation: SIGTERM. A drain that would leave no other holder of the state should checkpoint first.
+	Draining      bool `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2025,6 +2101,20 @@ func (x *Left) GetHow() string {
 	return ""
 }
 
+func (x *Left) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
+}
+
+func (x *Left) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 // FileInfo is one file of a checkpoint.
 type FileInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2094,7 +2184,8 @@ type PartsWritten struct {
 	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	StateDigest   string                 `protobuf:"bytes,4,opt,name=state_digest,json=stateDigest,proto3" json:"state_digest,omitempty"`
 	Files         []*FileInfo            `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
-	Final         bool                   `protobuf:"varint,6,opt,name=final,proto3" json:"final,omitempty"`
+	Final         bool                   `protobuf:"varint,6,opt,name=final,proto3" json:"final,omitempty"` // of the job: the last step, or stop_at
+	Pause         bool                   `protobuf:"varint,7,opt,name=pause,proto3" json:"pause,omitempty"` // it answers Change PAUSE; when it is committed the job is paused
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2167,6 +2258,13 @@ func (x *PartsWritten) GetFiles() []*FileInfo {
 func (x *PartsWritten) GetFinal() bool {
 	if x != nil {
 		return x.Final
+	}
+	return false
+}
+
+func (x *PartsWritten) GetPause() bool {
+	if x != nil {
+		return x.Pause
 	}
 	return false
 }
@@ -2309,6 +2407,76 @@ func (x *CheckpointFailed) GetFinal() bool {
 	return false
 }
 
+// CheckpointUnusable: the checkpoint that the generation was to resume from does not load. The worker leaves too; the next
+// generation resumes from an older one.
+type CheckpointUnusable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	ResumeUrl     string                 `protobuf:"bytes,3,opt,name=resume_url,json=resumeUrl,proto3" json:"resume_url,omitempty"` // as in Assign
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointUnusable) Reset() {
+	*x = CheckpointUnusable{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointUnusable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointUnusable) ProtoMessage() {}
+
+func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointUnusable.ProtoReflect.Descriptor instead.
+func (*CheckpointUnusable) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CheckpointUnusable) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *CheckpointUnusable) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CheckpointUnusable) GetResumeUrl() string {
+	if x != nil {
+		return x.ResumeUrl
+	}
+	return ""
+}
+
+func (x *CheckpointUnusable) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // JobFailed: the job cannot go on, on any worker (bad data, NaN, ...).
 type JobFailed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2321,7 +2489,7 @@ type JobFailed struct {
 
 func (x *JobFailed) Reset() {
 	*x = JobFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2501,7 @@ func (x *JobFailed) String() string {
 func (*JobFailed) ProtoMessage() {}
 
 func (x *JobFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2514,7 @@ func (x *JobFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFailed.ProtoReflect.Descriptor instead.
 func (*JobFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JobFailed) GetJobId() string {
@@ -2381,6 +2549,8 @@ type AttachResponse struct {
 	//	*AttachResponse_WriteManifest
 	//	*AttachResponse_Committed
 	//	*AttachResponse_Release
+	//	*AttachResponse_CheckpointAbandoned
+	//	*AttachResponse_Heartbeat
 	Message       isAttachResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2388,7 +2558,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2570,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2583,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -2477,6 +2647,24 @@ func (x *AttachResponse) GetRelease() *Release {
 	return nil
 }
 
+func (x *AttachResponse) GetCheckpointAbandoned() *CheckpointAbandoned {
+	if x != nil {
+		if x, ok := x.Message.(*AttachResponse_CheckpointAbandoned); ok {
+			return x.CheckpointAbandoned
+		}
+	}
+	return nil
+}
+
+func (x *AttachResponse) GetHeartbeat() *Heartbeat {
+	if x != nil {
+		if x, ok := x.Message.(*AttachResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Message interface {
 	isAttachResponse_Message()
 }
@@ -2505,6 +2693,14 @@ type AttachResponse_Release struct {
 	Release *Release `protobuf:"bytes,6,opt,name=release,proto3,oneof"`
 }
 
+type AttachResponse_CheckpointAbandoned struct {
+	CheckpointAbandoned *CheckpointAbandoned `protobuf:"bytes,7,opt,name=checkpoint_abandoned,json=checkpointAbandoned,proto3,oneof"`
+}
+
+type AttachResponse_Heartbeat struct {
+	Heartbeat *Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"` // echo of the worker's: the leader is there
+}
+
 func (*AttachResponse_Registered) isAttachResponse_Message() {}
 
 func (*AttachResponse_Assign) isAttachResponse_Message() {}
@@ -2517,6 +2713,10 @@ func (*AttachResponse_Committed) isAttachResponse_Message() {}
 
 func (*AttachResponse_Release) isAttachResponse_Message() {}
 
+func (*AttachResponse_CheckpointAbandoned) isAttachResponse_Message() {}
+
+func (*AttachResponse_Heartbeat) isAttachResponse_Message() {}
+
 type Registered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -2527,7 +2727,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2739,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2752,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -2589,7 +2789,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2801,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2814,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -2691,7 +2891,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2903,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2916,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -2752,7 +2952,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +2964,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +2977,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Change) GetJobId() string {
@@ -2814,7 +3014,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3026,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3039,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -2883,7 +3083,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3095,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3108,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Committed) GetJobId() string {
@@ -2939,7 +3139,76 @@ func (x *Committed) GetRetire() []string {
 	return nil
 }
 
-// Release: the worker is no longer wanted by the job; it drops the state.
+// CheckpointAbandoned: some member could not write its share of a checkpoint that is not final; nobody waits for it any longer.
+type CheckpointAbandoned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointAbandoned) Reset() {
+	*x = CheckpointAbandoned{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointAbandoned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointAbandoned) ProtoMessage() {}
+
+func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
+func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *CheckpointAbandoned) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *CheckpointAbandoned) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CheckpointAbandoned) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *CheckpointAbandoned) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// Release: the worker is no longer wanted by the job; it drops the state, and leaves if it is still training.
 type Release struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -2949,7 +3218,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3230,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3243,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Release) GetJobId() string {
@@ -2993,7 +3262,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3274,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3287,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 type RingResponse struct {
@@ -3029,7 +3298,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3310,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3323,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 type FetchStateRequest struct {
@@ -3067,7 +3336,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +3348,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +3361,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3121,7 +3390,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3402,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3415,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FetchStateResponse) GetData() []byte {
@@ -3186,7 +3455,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +3467,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +3480,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -3307,10 +3576,11 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05final\x18\x06 \x01(\bR\x05final\"4\n" +
+	"\x05final\x18\x06 \x01(\bR\x05final\"L\n" +
 	"\x05Event\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"x\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\"x\n" +
 	"\x10SubmitJobRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x1d\n" +
@@ -3336,12 +3606,16 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06action\x18\x02 \x01(\x0e2\x1c.ringleader.rpc.v1.JobActionR\x06action\"B\n" +
 	"\x12ControlJobResponse\x12,\n" +
 	"\x03job\x18\x01 \x01(\v2\x1a.ringleader.rpc.v1.JobInfoR\x03job\"\x10\n" +
-	"\x0eClusterRequest\"\xd6\x01\n" +
+	"\x0eClusterRequest\"\xc2\x02\n" +
 	"\x0fClusterResponse\x12\x1b\n" +
 	"\tleader_id\x18\x01 \x01(\tR\bleaderId\x12%\n" +
 	"\x0eleader_address\x18\x02 \x01(\tR\rleaderAddress\x12F\n" +
 	"\fcoordinators\x18\x03 \x03(\v2\".ringleader.rpc.v1.CoordinatorInfoR\fcoordinators\x127\n" +
-	"\aworkers\x18\x04 \x03(\v2\x1d.ringleader.rpc.v1.WorkerInfoR\aworkers\"Q\n" +
+	"\aworkers\x18\x04 \x03(\v2\x1d.ringleader.rpc.v1.WorkerInfoR\aworkers\x12\x17\n" +
+	"\aself_id\x18\x05 \x01(\tR\x06selfId\x12\x16\n" +
+	"\x06member\x18\x06 \x01(\bR\x06member\x12\x14\n" +
+	"\x05peers\x18\a \x03(\tR\x05peers\x12#\n" +
+	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\"Q\n" +
 	"\x0fCoordinatorInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -3358,7 +3632,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15AddCoordinatorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x18\n" +
-	"\x16AddCoordinatorResponse\"\xa9\x04\n" +
+	"\x16AddCoordinatorResponse\"\x83\x05\n" +
 	"\rAttachRequest\x129\n" +
 	"\bregister\x18\x01 \x01(\v2\x1b.ringleader.rpc.v1.RegisterH\x00R\bregister\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x129\n" +
@@ -3368,8 +3642,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x10manifest_written\x18\x06 \x01(\v2\".ringleader.rpc.v1.ManifestWrittenH\x00R\x0fmanifestWritten\x12R\n" +
 	"\x11checkpoint_failed\x18\a \x01(\v2#.ringleader.rpc.v1.CheckpointFailedH\x00R\x10checkpointFailed\x12=\n" +
 	"\n" +
-	"job_failed\x18\b \x01(\v2\x1c.ringleader.rpc.v1.JobFailedH\x00R\tjobFailedB\t\n" +
-	"\amessage\"\xe8\x02\n" +
+	"job_failed\x18\b \x01(\v2\x1c.ringleader.rpc.v1.JobFailedH\x00R\tjobFailed\x12X\n" +
+	"\x13checkpoint_unusable\x18\t \x01(\v2%.ringleader.rpc.v1.CheckpointUnusableH\x00R\x12checkpointUnusableB\t\n" +
+	"\amessage\"\x84\x03\n" +
 	"\bRegister\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -3378,10 +3653,11 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06device\x18\x05 \x01(\tR\x06device\x12%\n" +
 	"\x0enumerics_class\x18\x06 \x01(\tR\rnumericsClass\x12?\n" +
 	"\x06labels\x18\a \x03(\v2'.ringleader.rpc.v1.Register.LabelsEntryR\x06labels\x124\n" +
-	"\aholding\x18\b \x01(\v2\x1a.ringleader.rpc.v1.HoldingR\aholding\x1a9\n" +
+	"\aholding\x18\b \x01(\v2\x1a.ringleader.rpc.v1.HoldingR\aholding\x12\x1a\n" +
+	"\bdraining\x18\t \x01(\bR\bdraining\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
 	"\aHolding\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -3391,7 +3667,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x04left\x18\x04 \x01(\bR\x04left\x12\x18\n" +
 	"\aculprit\x18\x05 \x01(\tR\aculprit\x12\x10\n" +
 	"\x03how\x18\x06 \x01(\tR\x03how\x125\n" +
-	"\x06reason\x18\a \x01(\x0e2\x1d.ringleader.rpc.v1.LeftReasonR\x06reason\"\x1f\n" +
+	"\x06reason\x18\a \x01(\x0e2\x1d.ringleader.rpc.v1.LeftReasonR\x06reason\x12\x12\n" +
+	"\x04hung\x18\b \x01(\bR\x04hung\"\x1f\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04beat\x18\x01 \x01(\x04R\x04beat\"\x95\x02\n" +
 	"\bProgress\x12\x15\n" +
@@ -3408,7 +3685,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\vusers_per_s\x18\t \x01(\x01R\tusersPerS\x12 \n" +
 	"\ftokens_per_s\x18\n" +
 	" \x01(\x01R\n" +
-	"tokensPerS\"\xb4\x01\n" +
+	"tokensPerS\"\xe4\x01\n" +
 	"\x04Left\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -3417,11 +3694,13 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x04step\x18\x03 \x01(\x03R\x04step\x125\n" +
 	"\x06reason\x18\x04 \x01(\x0e2\x1d.ringleader.rpc.v1.LeftReasonR\x06reason\x12\x18\n" +
 	"\aculprit\x18\x05 \x01(\tR\aculprit\x12\x10\n" +
-	"\x03how\x18\x06 \x01(\tR\x03how\"J\n" +
+	"\x03how\x18\x06 \x01(\tR\x03how\x12\x12\n" +
+	"\x04hung\x18\a \x01(\bR\x04hung\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\"J\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\tR\x06sha256\"\xc5\x01\n" +
+	"\x06sha256\x18\x03 \x01(\tR\x06sha256\"\xdb\x01\n" +
 	"\fPartsWritten\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -3430,7 +3709,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x04step\x18\x03 \x01(\x03R\x04step\x12!\n" +
 	"\fstate_digest\x18\x04 \x01(\tR\vstateDigest\x121\n" +
 	"\x05files\x18\x05 \x03(\v2\x1b.ringleader.rpc.v1.FileInfoR\x05files\x12\x14\n" +
-	"\x05final\x18\x06 \x01(\bR\x05final\"\x8b\x01\n" +
+	"\x05final\x18\x06 \x01(\bR\x05final\x12\x14\n" +
+	"\x05pause\x18\a \x01(\bR\x05pause\"\x8b\x01\n" +
 	"\x0fManifestWritten\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -3446,13 +3726,21 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
-	"\x05final\x18\x05 \x01(\bR\x05final\"X\n" +
+	"\x05final\x18\x05 \x01(\bR\x05final\"\x80\x01\n" +
+	"\x12CheckpointUnusable\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x1d\n" +
+	"\n" +
+	"resume_url\x18\x03 \x01(\tR\tresumeUrl\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"X\n" +
 	"\tJobFailed\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\x87\x03\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xa2\x04\n" +
 	"\x0eAttachResponse\x12?\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x1d.ringleader.rpc.v1.RegisteredH\x00R\n" +
@@ -3461,7 +3749,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06change\x18\x03 \x01(\v2\x19.ringleader.rpc.v1.ChangeH\x00R\x06change\x12I\n" +
 	"\x0ewrite_manifest\x18\x04 \x01(\v2 .ringleader.rpc.v1.WriteManifestH\x00R\rwriteManifest\x12<\n" +
 	"\tcommitted\x18\x05 \x01(\v2\x1c.ringleader.rpc.v1.CommittedH\x00R\tcommitted\x126\n" +
-	"\arelease\x18\x06 \x01(\v2\x1a.ringleader.rpc.v1.ReleaseH\x00R\areleaseB\t\n" +
+	"\arelease\x18\x06 \x01(\v2\x1a.ringleader.rpc.v1.ReleaseH\x00R\arelease\x12[\n" +
+	"\x14checkpoint_abandoned\x18\a \x01(\v2&.ringleader.rpc.v1.CheckpointAbandonedH\x00R\x13checkpointAbandoned\x12<\n" +
+	"\theartbeat\x18\b \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeatB\t\n" +
 	"\amessage\"C\n" +
 	"\n" +
 	"Registered\x12\x12\n" +
@@ -3502,7 +3792,14 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05final\x18\x03 \x01(\bR\x05final\x12\x16\n" +
-	"\x06retire\x18\x04 \x03(\tR\x06retire\" \n" +
+	"\x06retire\x18\x04 \x03(\tR\x06retire\"v\n" +
+	"\x13CheckpointAbandoned\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x03R\x04step\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\" \n" +
 	"\aRelease\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\r\n" +
 	"\vRingRequest\"\x0e\n" +
@@ -3581,7 +3878,7 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_rpcpb_rpc_proto_goTypes = []any{
 	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
 	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
@@ -3617,21 +3914,23 @@ var file_rpcpb_rpc_proto_goTypes = []any{
 	(*PartsWritten)(nil),           // 31: ringleader.rpc.v1.PartsWritten
 	(*ManifestWritten)(nil),        // 32: ringleader.rpc.v1.ManifestWritten
 	(*CheckpointFailed)(nil),       // 33: ringleader.rpc.v1.CheckpointFailed
-	(*JobFailed)(nil),              // 34: ringleader.rpc.v1.JobFailed
-	(*AttachResponse)(nil),         // 35: ringleader.rpc.v1.AttachResponse
-	(*Registered)(nil),             // 36: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 37: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 38: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 39: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 40: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 41: ringleader.rpc.v1.Committed
-	(*Release)(nil),                // 42: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 43: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 44: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 45: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 46: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 47: ringleader.rpc.v1.StateHeader
-	nil,                            // 48: ringleader.rpc.v1.Register.LabelsEntry
+	(*CheckpointUnusable)(nil),     // 34: ringleader.rpc.v1.CheckpointUnusable
+	(*JobFailed)(nil),              // 35: ringleader.rpc.v1.JobFailed
+	(*AttachResponse)(nil),         // 36: ringleader.rpc.v1.AttachResponse
+	(*Registered)(nil),             // 37: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                 // 38: ringleader.rpc.v1.Assign
+	(*Member)(nil),                 // 39: ringleader.rpc.v1.Member
+	(*Change)(nil),                 // 40: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),          // 41: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),              // 42: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),    // 43: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                // 44: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),            // 45: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),           // 46: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),      // 47: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),     // 48: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),            // 49: ringleader.rpc.v1.StateHeader
+	nil,                            // 50: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
@@ -3654,48 +3953,51 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	31, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
 	32, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
 	33, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
-	34, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
-	48, // 21: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
-	26, // 22: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
-	2,  // 23: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
-	2,  // 24: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	30, // 25: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
-	6,  // 26: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	36, // 27: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	37, // 28: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	39, // 29: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	40, // 30: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	41, // 31: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	42, // 32: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	38, // 33: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
-	3,  // 34: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	30, // 35: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	47, // 36: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
-	8,  // 37: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
-	10, // 38: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
-	12, // 39: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
-	14, // 40: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
-	16, // 41: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
-	18, // 42: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
-	22, // 43: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	24, // 44: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	43, // 45: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	45, // 46: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 47: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 48: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 49: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 50: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 51: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 52: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	23, // 53: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	35, // 54: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	44, // 55: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	46, // 56: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	47, // [47:57] is the sub-list for method output_type
-	37, // [37:47] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	35, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
+	34, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
+	50, // 22: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	26, // 23: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
+	2,  // 24: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
+	2,  // 25: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
+	30, // 26: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	6,  // 27: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
+	37, // 28: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	38, // 29: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	40, // 30: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	41, // 31: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	42, // 32: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	44, // 33: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	43, // 34: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	27, // 35: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	39, // 36: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	3,  // 37: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
+	30, // 38: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	49, // 39: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	8,  // 40: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
+	10, // 41: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
+	12, // 42: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
+	14, // 43: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
+	16, // 44: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
+	18, // 45: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
+	22, // 46: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
+	24, // 47: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	45, // 48: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	47, // 49: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 50: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 51: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 52: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 53: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 54: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 55: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	23, // 56: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	36, // 57: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	46, // 58: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	48, // 59: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	50, // [50:60] is the sub-list for method output_type
+	40, // [40:50] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_rpcpb_rpc_proto_init() }
@@ -3712,14 +4014,17 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_ManifestWritten)(nil),
 		(*AttachRequest_CheckpointFailed)(nil),
 		(*AttachRequest_JobFailed)(nil),
+		(*AttachRequest_CheckpointUnusable)(nil),
 	}
-	file_rpcpb_rpc_proto_msgTypes[31].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[32].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
 		(*AttachResponse_WriteManifest)(nil),
 		(*AttachResponse_Committed)(nil),
 		(*AttachResponse_Release)(nil),
+		(*AttachResponse_CheckpointAbandoned)(nil),
+		(*AttachResponse_Heartbeat)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3727,7 +4032,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
