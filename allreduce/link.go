@@ -4,6 +4,8 @@ package allreduce
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 
 	"github.com/ringleader-dev/ringleader"
 )
@@ -18,27 +20,70 @@ type Tag struct {
 	Chunk      uint32
 }
 
+// TagBytes is the size of an encoded tag.
+const TagBytes = 36
+
+// Append appends the tag's encoding, which frames' checksums cover: the fields in order, little-endian.
+func (t Tag) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(t.Job))
+	b = binary.LittleEndian.AppendUint64(b, uint64(t.Generation))
+	b = binary.LittleEndian.AppendUint64(b, uint64(t.Step))
+	b = binary.LittleEndian.AppendUint32(b, t.Bucket)
+	b = binary.LittleEndian.AppendUint32(b, t.Hop)
+	return binary.LittleEndian.AppendUint32(b, t.Chunk)
+}
+
+// ParseTag is the inverse of Append; b has TagBytes bytes.
+func ParseTag(b []byte) Tag {
+	_ = b[TagBytes-1]
+	return Tag{
+		Job:        ringleader.Digest(binary.LittleEndian.Uint64(b)),
+		Generation: ringleader.Generation(binary.LittleEndian.Uint64(b[8:])),
+		Step:       ringleader.Step(binary.LittleEndian.Uint64(b[16:])),
+		Bucket:     binary.LittleEndian.Uint32(b[24:]),
+		Hop:        binary.LittleEndian.Uint32(b[28:]),
+		Chunk:      binary.LittleEndian.Uint32(b[32:]),
+	}
+}
+
+// String is how errors show a tag.
+func (t Tag) String() string {
+	return fmt.Sprintf("job %s generation %d step %d bucket %d hop %d chunk %d", t.Job, t.Generation, t.Step, t.Bucket, t.Hop, t.Chunk)
+}
+
+// MaxPayload is the largest payload of a frame, in bytes.
+const MaxPayload = 4 << 20
+
 // Frame is one message of the ring.
 type Frame struct {
 	Tag     Tag
-	Payload []byte // little-endian elements
+	Payload []byte // little-endian elements, at most MaxPayload bytes
 	CRC     uint32 // CRC32C of tag and payload, set by the sender's group, checked by the receiver's
 }
 
 // Link is an ordered pipe of frames between two neighbours: the seam between the ring and a transport. memlink and
 // grpclink implement it; linktest is the conformance suite.
 //
-// A link that carries beats on its own (see Beats) must not let them overtake or displace frames.
+// A link loses nothing: it delivers all frames in order, or it ends. One goroutine sends and one receives, the others' methods may
+// be called from anywhere. Beats travel beside the frames: they neither overtake the protocol's meaning nor take frames' room.
 type Link interface {
 	// Send hands a frame to the transport. The payload may be reused when it returns. It blocks while the receiver is behind (bounded
-	// memory) and ends with an error when ctx does or the link is closed.
+	// memory) and ends with an error when ctx does or the link has ended.
 	Send(ctx context.Context, f *Frame) error
-	// Recv returns the next frame; the payload is valid until the next call. io.EOF never means success: a closed link is an error.
+	// Recv returns the next frame; it and its payload are valid until the next call. It ends with an error when ctx does or the link has
+	// ended; io.EOF never means success. Frames that the peer sent before it closed with ErrPlanned are still delivered.
 	Recv(ctx context.Context) (*Frame, error)
-	// SendBeat sends the sender's beat counter, out of band; it never blocks for long and may drop.
+	// SendBeat sends the sender's beat counter, out of band; it never blocks, and a newer beat may replace one not yet sent.
 	SendBeat(beat uint64)
-	// Beat returns the newest beat counter received.
+	// Beat returns the newest beat counter received, 0 before the first.
 	Beat() uint64
-	// Close ends both directions; the peer's calls fail promptly. cause travels to the peer where the transport can carry it.
+	// Done is closed once the link has ended, from either side, whether anybody waits in Recv or not.
+	Done() <-chan struct{}
+	// Err is nil until Done is closed, and then says why the link ended: ErrPlanned after a planned end, the *Fault that the peer
+	// passed to its Close, what was passed to this side's Close, or any other error if the transport broke.
+	Err() error
+	// Close ends both directions; the peer's calls fail promptly, with cause (see MarshalCause). It is idempotent; the first cause counts.
+	// With a nil cause or ErrPlanned it first waits, for a bounded time, until what was sent has left for the peer, and returns an error if
+	// that did not happen. With another cause it returns at once; what is needed to tell the peer goes on for a bounded time.
 	Close(cause error) error
 }

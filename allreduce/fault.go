@@ -1,0 +1,89 @@
+package allreduce
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ringleader-dev/ringleader"
+)
+
+// ErrPlanned is the cause of an end that everybody agreed on: nobody is to blame.
+var ErrPlanned = errors.New("left as planned")
+
+// Fault is why a group ended.
+type Fault struct {
+	Culprit    ringleader.Rank // who is to blame, if HasCulprit
+	HasCulprit bool
+	How        string // how it was noticed: "beat stood still for 2s"
+	Err        error  // what it was noticed by; may be nil
+}
+
+// Error names the culprit, how it was noticed, and the error.
+func (f *Fault) Error() string {
+	if f.HasCulprit {
+		return fmt.Sprintf("rank %d: %s", f.Culprit, f.text())
+	}
+	return f.text()
+}
+
+// Unwrap is Err.
+func (f *Fault) Unwrap() error { return f.Err }
+
+func (f *Fault) text() string {
+	if f.Err == nil {
+		return f.How
+	}
+	return f.How + ": " + f.Err.Error()
+}
+
+// faultOf is err as a fault; an error that is none blames nobody.
+func faultOf(err error) *Fault {
+	var f *Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return &Fault{How: "group was closed", Err: err}
+}
+
+// Kinds of an encoded cause.
+const (
+	causePlanned = iota
+	causeNobody
+	causeCulprit
+)
+
+// maxCause bounds what a peer is told.
+const maxCause = 1 << 10
+
+// MarshalCause encodes what a link's Close tells the peer, in at most about 1 KiB: the original culprit travels on, so that a
+// member that ends because of a fault elsewhere is not blamed for it.
+func MarshalCause(cause error) []byte {
+	if cause == nil || errors.Is(cause, ErrPlanned) {
+		return []byte{causePlanned}
+	}
+	f := faultOf(cause)
+	b := []byte{causeNobody}
+	if f.HasCulprit {
+		b[0] = causeCulprit
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(f.Culprit))
+	text := f.text()
+	return append(b, text[:min(len(text), maxCause)]...)
+}
+
+// UnmarshalCause is what the peer makes of it: ErrPlanned, or a *Fault.
+func UnmarshalCause(b []byte) error {
+	switch {
+	case len(b) == 1 && b[0] == causePlanned:
+		return ErrPlanned
+	case len(b) >= 5 && len(b) <= 5+maxCause && (b[0] == causeNobody || b[0] == causeCulprit):
+		return &Fault{
+			Culprit:    ringleader.Rank(binary.LittleEndian.Uint32(b[1:])),
+			HasCulprit: b[0] == causeCulprit,
+			How:        strings.ToValidUTF8(string(b[5:]), "?"),
+		}
+	}
+	return &Fault{How: fmt.Sprintf("peer closed the link with a cause that cannot be read (%d bytes)", len(b))}
+}
