@@ -15,6 +15,8 @@ var (
 	ErrDenied      = errors.New("access denied")
 	ErrUnavailable = errors.New("store unavailable")
 	ErrFull        = errors.New("store full")
+	// ErrCorrupt: the bytes are not those that their hash, size or format promise.
+	ErrCorrupt = errors.New("corrupt")
 )
 
 // Info describes one object.
@@ -27,14 +29,16 @@ type Info struct {
 // checkpoints/file, checkpoints/s3 and checkpoints/mem; checkpoints/storetest is the conformance suite.
 //
 // Methods may be called from several goroutines. Every method is bounded by its context and wraps one of the errors
-// above. An object is visible whole or not at all.
+// above; when the context ends, ErrUnavailable and the context's error. An object is visible whole or not at all. Names are those
+// that CheckName accepts, others are ErrDenied.
 type Store interface {
 	// URL is what the store was opened with, without secrets.
 	URL() string
-	// Put writes an object of the given size and SHA-256 (32 bytes, verified by the store where it can be). With ifAbsent, an object that is
-	// there already is left as it is, and the error is ErrExist. body is read from its start, again on a retry.
+	// Put writes an object of the given size and SHA-256 (32 bytes; content that differs from them is ErrCorrupt and not stored). An
+	// object of that name is replaced. With ifAbsent it is left as it is, and the error is ErrExist; after trouble that may also be the object of
+	// an earlier attempt of the same call. body is read from its start, again on a retry.
 	Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sha256 []byte, ifAbsent bool) error
-	// Open reads an object. The caller closes it.
+	// Open reads an object. The caller closes it. The end of ctx ends reading, too.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
 	// Stat describes an object.
 	Stat(ctx context.Context, name string) (Info, error)
