@@ -36,9 +36,10 @@ type Meta struct {
 	FirstMS   int64    `json:"first_ms"` // time range, unix milliseconds
 	LastMS    int64    `json:"last_ms"`
 	CutMS     int64    `json:"cut_ms"`    // training sees nothing later; evaluation targets are later
+	EvalDays  float64  `json:"eval_days"` // length of the evaluation window after the cut
 	Holdout   float64  `json:"holdout"`   // fraction of users that never train
 	Types     []string `json:"actions_vocabulary"`
-	Positive  []bool   `json:"positive"` // by action type
+	Positive  []bool   `json:"positive"`            // by action type
 	Surfaces  []string `json:"surfaces_vocabulary"` // empty: no surface column
 	Durations bool     `json:"durations"`           // false: no duration column
 	VectorDim int      `json:"vector_dim"`
@@ -87,5 +88,7 @@ type Batch struct {
 	OwnOffset []int32 // S+1
 	OwnItem   []int32
 
-	Negative []int32 // the pool's draws: in-batch first, then uniform; duplicates kept
+	Negative []int32 // the pool's draws: in-batch first, then uniform; duplicates kept; empty without users
+
+	ends []int32 // of the user at hand: the valid ends of its windows
 }
