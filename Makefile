@@ -46,11 +46,14 @@ test-s3: deps ## run the S3 tests against a real MinIO server (compiled on first
 	minio=$$(scripts/minio.sh) && RINGLEADER_MINIO=$$minio go test -race -count=1 ./checkpoints/s3/...
 
 .PHONY: lint
-lint: deps $(TOOLS)/.stamp ## check format, go vet, staticcheck, protocol rules, and that generated code is current
+lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current
 	TOOLS=$(TOOLS) scripts/lint.sh
 
+.PHONY: tools
+tools: $(TOOLS)/.stamp ## build the development tools (buf, staticcheck, the generators); some minutes the first time
+
 .PHONY: generate
-generate: $(TOOLS)/.stamp ## write the generated code anew (proto/)
+generate: tools ## write the generated code anew (proto/)
 	PATH="$(TOOLS):$$PATH" buf generate
 
 .PHONY: format
@@ -67,7 +70,7 @@ distclean: clean ## also remove .cache: tools, MinIO, the Python environment
 
 # The tools are compiled from tools/go.mod, a module of its own, so that what they need never reaches the program.
 $(TOOLS)/.stamp: tools/go.mod tools/go.sum
-	@echo "building the tools of tools/go.mod (some minutes the first time)"
+	@echo "building the tools of tools/go.mod"
 	mkdir -p $(TOOLS)
 	go build -modfile=tools/go.mod -o $(TOOLS)/ \
 		github.com/bufbuild/buf/cmd/buf \
