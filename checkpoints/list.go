@@ -121,6 +121,11 @@ func startAt(ctx context.Context, store Store, dir string) ([]Found, error) {
 	return candidates, nil
 }
 
+// damaged tells what is wrong with a checkpoint from what is wrong with the store or the call.
+func damaged(err error) bool {
+	return (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotExist)) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDenied)
+}
+
 func firstGood(found []Found, try func(Found) error) (Found, []error, error) {
 	var skipped []error
 	for _, f := range found {
@@ -128,7 +133,7 @@ func firstGood(found []Found, try func(Found) error) (Found, []error, error) {
 		if err == nil {
 			return f, skipped, nil
 		}
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNotExist) {
+		if !damaged(err) {
 			return Found{}, skipped, err
 		}
 		if !f.Committed {
@@ -160,3 +165,6 @@ func Delete(ctx context.Context, store Store, dir string) error {
 	}
 	return nil
 }
+
+// IsDir says whether the last element of a path is the name of a checkpoint's directory.
+func IsDir(name string) bool { _, ok := stepOf(name); return ok }

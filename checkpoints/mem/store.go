@@ -1,0 +1,185 @@
+// Package mem is a store in memory, in which any operation can be made to fail: for tests.
+package mem
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ringleader-dev/ringleader/checkpoints"
+)
+
+// Op is one call of a method of the store.
+type Op struct {
+	N    int    // 1 for the store's first
+	Kind string // put, open, stat, list, delete
+	Name string // of the object; for list, the prefix
+}
+
+// Fault is what happens to a call.
+type Fault struct {
+	Err  error // the call fails with it; nil = the call goes on
+	Late bool  // the call takes effect first: its answer is lost
+}
+
+// Store is safe for several goroutines. Its zero value is not usable: see New.
+type Store struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	ops     int
+	inject  func(Op) Fault
+}
+
+var _ checkpoints.Store = (*Store)(nil)
+
+// New makes an empty store.
+func New() *Store {
+	return &Store{objects: map[string][]byte{}, inject: func(Op) Fault { return Fault{} }}
+}
+
+// Inject asks f about every call from now on, one at a time; nil ends that. Counting starts again at 1.
+func (s *Store) Inject(f func(Op) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f == nil {
+		f = func(Op) Fault { return Fault{} }
+	}
+	s.inject, s.ops = f, 0
+}
+
+// Ops is the number of calls since New or Inject.
+func (s *Store) Ops() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ops
+}
+
+// Bytes is a copy of an object; nil if it is not there.
+func (s *Store) Bytes(name string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.objects[name])
+}
+
+// Set puts an object there, without any check.
+func (s *Store) Set(name string, content []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[name] = append([]byte{}, content...)
+}
+
+// URL implements checkpoints.Store.
+func (s *Store) URL() string { return "mem:" }
+
+// call runs an operation under the lock and with the fault that is meant for it.
+func (s *Store) call(ctx context.Context, kind, name string, check func(string) error, do func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ops++
+	err := check(name)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", checkpoints.ErrUnavailable, ctx.Err())
+	}
+	fault := s.inject(Op{s.ops, kind, name})
+	if err == nil && (fault.Err == nil || fault.Late) {
+		err = do()
+	}
+	if err = cmp.Or(fault.Err, err); err != nil {
+		return fmt.Errorf("%s %s: %w", kind, name, err)
+	}
+	return nil
+}
+
+// Put implements checkpoints.Store.
+func (s *Store) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum []byte, ifAbsent bool) error {
+	_, seekErr := body.Seek(0, io.SeekStart)
+	content, readErr := io.ReadAll(body)
+	return s.call(ctx, "put", name, checkpoints.CheckName, func() error {
+		if err := errors.Join(seekErr, readErr); err != nil {
+			return fmt.Errorf("%w: read body: %w", checkpoints.ErrUnavailable, err)
+		}
+		if have := sha256.Sum256(content); int64(len(content)) != size || !bytes.Equal(have[:], sum) {
+			return fmt.Errorf("%w: %d bytes with SHA-256 %x, announced were %d with %x", checkpoints.ErrCorrupt, len(content), have, size, sum)
+		}
+		if _, ok := s.objects[name]; ok && ifAbsent {
+			return checkpoints.ErrExist
+		}
+		s.objects[name] = content
+		return nil
+	})
+}
+
+// Open implements checkpoints.Store.
+func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	r := &reader{ctx: ctx}
+	err := s.call(ctx, "open", name, checkpoints.CheckName, func() error {
+		content, err := s.find(name)
+		r.r.Reset(content) // objects are replaced, never written to
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Stat implements checkpoints.Store.
+func (s *Store) Stat(ctx context.Context, name string) (info checkpoints.Info, err error) {
+	err = s.call(ctx, "stat", name, checkpoints.CheckName, func() error {
+		content, err := s.find(name)
+		info = checkpoints.Info{Name: name, Size: int64(len(content))}
+		return err
+	})
+	return info, err
+}
+
+func (s *Store) find(name string) ([]byte, error) {
+	content, ok := s.objects[name]
+	if !ok {
+		return nil, checkpoints.ErrNotExist
+	}
+	return content, nil
+}
+
+// List implements checkpoints.Store.
+func (s *Store) List(ctx context.Context, prefix string) (list []checkpoints.Info, err error) {
+	err = s.call(ctx, "list", prefix, checkpoints.CheckPrefix, func() error {
+		for name, content := range s.objects {
+			if strings.HasPrefix(name, prefix) {
+				list = append(list, checkpoints.Info{Name: name, Size: int64(len(content))})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b checkpoints.Info) int { return cmp.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// Delete implements checkpoints.Store.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	return s.call(ctx, "delete", name, checkpoints.CheckName, func() error {
+		delete(s.objects, name)
+		return nil
+	})
+}
+
+type reader struct {
+	ctx context.Context
+	r   bytes.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", checkpoints.ErrUnavailable, err)
+	}
+	return r.r.Read(p)
+}
+
+func (r *reader) Close() error { return nil }
