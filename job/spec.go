@@ -35,21 +35,21 @@ type What struct {
 	ISA       string `yaml:"isa" json:"isa"`             // cap on the CPU instruction set: empty (best there is), avx2, avx512, avx512_bf16, amx
 }
 
-// Model are the sizes and switches of PinnerFormer (model.md sections 1 and 2). Zero sizes are filled in from the preset.
+// Model are the sizes and switches of PinnerFormer. Sizes that are left out come from the preset.
 type Model struct {
-	Preset      string  `yaml:"preset" json:"preset"`             // tiny, small, pinnerformer, seed
-	Layers      int     `yaml:"layers" json:"layers"`             // L
-	Width       int     `yaml:"width" json:"width"`               // H
-	Heads       int     `yaml:"heads" json:"heads"`               //
-	FFN         int     `yaml:"ffn" json:"ffn"`                   // inner width of the feed-forward blocks and of the output MLP, 4H
-	Dim         int     `yaml:"dim" json:"dim"`                   // D, of the embeddings
-	Window      int     `yaml:"window" json:"window"`             // M, most recent actions
-	ActionDim   int     `yaml:"action_dim" json:"action_dim"`     // d_a
-	SurfaceDim  int     `yaml:"surface_dim" json:"surface_dim"`   // d_s
-	ItemHidden  int     `yaml:"item_hidden" json:"item_hidden"`   // inner width of the item tower
-	Dropout     float64 `yaml:"dropout" json:"dropout"`           // [0, 1)
-	Temperature float64 `yaml:"temperature" json:"temperature"`   // initial tau, >= 0.01
-	Init        string  `yaml:"init" json:"init"`                 // identity (towers start as the identity on the item vector) or normal
+	Preset      string  `yaml:"preset" json:"preset"`               // tiny, small, pinnerformer, seed
+	Layers      int     `yaml:"layers" json:"layers"`               // L
+	Width       int     `yaml:"width" json:"width"`                 // H
+	Heads       int     `yaml:"heads" json:"heads"`                 //
+	FFN         int     `yaml:"ffn" json:"ffn"`                     // inner width of the feed-forward blocks and of the output MLP, 4H
+	Dim         int     `yaml:"dim" json:"dim"`                     // D, of the embeddings
+	Window      int     `yaml:"window" json:"window"`               // M, most recent actions
+	ActionDim   int     `yaml:"action_dim" json:"action_dim"`       // d_a
+	SurfaceDim  int     `yaml:"surface_dim" json:"surface_dim"`     // d_s
+	ItemHidden  int     `yaml:"item_hidden" json:"item_hidden"`     // inner width of the item tower
+	Dropout     float64 `yaml:"dropout" json:"dropout"`             // [0, 1)
+	Temperature float64 `yaml:"temperature" json:"temperature"`     // initial tau, >= 0.01
+	Init        string  `yaml:"init" json:"init"`                   // identity (towers start as the identity on the item vector) or normal
 	Drop        Drop    `yaml:"drop_features" json:"drop_features"` // leave-one-out ablation
 }
 
@@ -65,7 +65,7 @@ type Drop struct {
 	Position bool `yaml:"position" json:"position"`
 }
 
-// Loss is the objective (model.md section 3).
+// Loss is the objective.
 type Loss struct {
 	Objective   string  `yaml:"objective" json:"objective"`       // dense_all_action_exact
 	Weights     string  `yaml:"weights" json:"weights"`           // seed or pairs
@@ -79,7 +79,7 @@ type Negatives struct {
 	Random  int `yaml:"random" json:"random"`     // uniform draws from the catalogue
 }
 
-// Optimizer is the update (model.md section 4).
+// Optimizer is the update.
 type Optimizer struct {
 	Name        string  `yaml:"name" json:"name"` // adamw
 	LR          float64 `yaml:"lr" json:"lr"`

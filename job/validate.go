@@ -1,0 +1,192 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Validate checks a complete job. The error joins one *FieldError for each thing that is wrong.
+func (s *Spec) Validate() error { return errors.Join(s.problems()...) }
+
+func (s *Spec) problems() []error {
+	c := &checker{}
+	if n := utf8.RuneCountInString(s.Name); n < 1 || n > 100 || !printable(s.Name) {
+		c.fail("name", "is %q; want 1 to 100 printable characters", clip(s.Name))
+	}
+	c.what(&s.What)
+	c.model(&s.What.Model)
+	c.loss(&s.What)
+	c.optimizer(&s.What.Optimizer)
+	c.how(&s.How, s.What.Shards)
+	return c.errs
+}
+
+// printable refuses what a terminal or JSON would not give back as it is.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+type checker struct{ errs []error }
+
+func (c *checker) fail(field, format string, args ...any) {
+	c.errs = append(c.errs, &FieldError{field, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) whole(field string, x int64, low, high int64) {
+	if x < low || x > high {
+		c.fail(field, "is %d; want %d to %d", x, low, high)
+	}
+}
+
+func (c *checker) choice(field, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		c.fail(field, "is %q; allowed: %s", clip(value), strings.Join(allowed, ", "))
+	}
+}
+
+// number fails NaN too: it is in no range.
+func (c *checker) number(field string, x float64, ok bool, want string) {
+	if !ok || math.IsNaN(x) || math.IsInf(x, 0) {
+		c.fail(field, "is %g; want %s", x, want)
+	}
+}
+
+func (c *checker) place(field, value, example string) {
+	if value == "" {
+		c.fail(field, "is missing; want a folder or URL, as in %s", example)
+		return
+	}
+	if len(value) > 4096 || !printable(value) {
+		c.fail(field, "is %q; want at most 4096 printable characters", clip(value))
+		return
+	}
+	if !strings.Contains(value, "://") {
+		return
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		c.fail(field, "is no URL that can be read; want one as in %s", example) // the error would repeat a password
+	case u.User != nil:
+		c.fail(field, "has a user or password in its URL, which would travel with the job; want credentials in the workers' own environment")
+	case u.Scheme != "file" && u.Scheme != "s3":
+		c.fail(field, "has scheme %q; allowed: file, s3, or a plain path", clip(u.Scheme))
+	}
+}
+
+func (c *checker) what(w *What) {
+	c.place("what.data", w.Data, "s3://bucket/retail")
+	if d := w.DataDigest; d != "" && (len(d) != 64 || strings.Trim(d, "0123456789abcdef") != "") {
+		c.fail("what.data_digest", "is %q; want the 64 hex digits of the data set's digest, or nothing", clip(d))
+	}
+	c.whole("what.shards", int64(w.Shards), 1, maxShards)
+	c.whole("what.users_per_shard", int64(w.UsersPerShard), 1, 1<<16)
+	c.whole("what.steps", w.Steps, 0, maxSteps)
+	c.whole("what.epochs", w.Epochs, 0, 1<<20)
+	if (w.Steps != 0) == (w.Epochs != 0) {
+		c.fail("what.steps", "is %d and what.epochs is %d; want exactly one of them given", w.Steps, w.Epochs)
+	}
+	c.choice("what.precision", w.Precision, "float32")
+	c.choice("what.reduction", w.Reduction, "exact64", "float32")
+	c.choice("what.mixed", w.Mixed, "refuse", "allow")
+	if w.ISA != "" {
+		c.choice("what.isa", w.ISA, "avx2", "avx512", "avx512_bf16", "amx")
+	}
+}
+
+const (
+	maxShards = 1 << 12 // a trailer has lanes for every shard
+	maxSteps  = 1 << 40
+)
+
+func (c *checker) model(m *Model) {
+	c.choice("what.model.preset", m.Preset, Presets()...)
+	c.whole("what.model.layers", int64(m.Layers), 1, 64)
+	c.whole("what.model.width", int64(m.Width), 1, 1<<13)
+	c.whole("what.model.heads", int64(m.Heads), 1, 1<<8)
+	c.whole("what.model.ffn", int64(m.FFN), 1, 1<<15)
+	c.whole("what.model.dim", int64(m.Dim), 1, 1<<12)
+	c.whole("what.model.window", int64(m.Window), 1, 1<<13)
+	c.whole("what.model.action_dim", int64(m.ActionDim), 1, 1<<10)
+	c.whole("what.model.surface_dim", int64(m.SurfaceDim), 1, 1<<10)
+	c.whole("what.model.item_hidden", int64(m.ItemHidden), 1, 1<<15)
+	c.number("what.model.dropout", m.Dropout, m.Dropout >= 0 && m.Dropout < 1, "at least 0, less than 1")
+	c.number("what.model.temperature", m.Temperature, m.Temperature >= .01 && m.Temperature <= 10, "at least 0.01, at most 10")
+	c.choice("what.model.init", m.Init, "identity", "normal")
+	if m.Heads > 0 && m.Width > 0 && m.Width%m.Heads != 0 {
+		c.fail("what.model.heads", "is %d; want a divisor of what.model.width, which is %d", m.Heads, m.Width)
+	}
+	if m.Init == "identity" {
+		c.identity(m)
+	}
+}
+
+// identity is what the identity start needs and can be told without the data: GELU(x) - GELU(-x) = x takes two inner lanes a lane.
+func (c *checker) identity(m *Model) {
+	if m.Width != m.Dim {
+		c.fail("what.model.init", "is \"identity\", which wants what.model.width and what.model.dim equal; they are %d and %d", m.Width, m.Dim)
+	}
+	if m.FFN < 2*m.Width {
+		c.fail("what.model.init", "is \"identity\", which wants what.model.ffn at least twice what.model.width; they are %d and %d", m.FFN, m.Width)
+	}
+}
+
+func (c *checker) loss(w *What) {
+	l, n := &w.Loss, &w.Negatives
+	c.choice("what.loss.objective", l.Objective, "dense_all_action_exact")
+	c.choice("what.loss.weights", l.Weights, "seed", "pairs")
+	c.number("what.loss.horizon_days", l.HorizonDays, l.HorizonDays > 0 && l.HorizonDays <= 3650, "more than 0, at most 3650")
+	c.choice("what.loss.logq", l.LogQ, "on", "off", "corrected")
+	c.whole("what.negatives.in_batch", int64(n.InBatch), 0, 1<<20)
+	c.whole("what.negatives.random", int64(n.Random), 0, 1<<20)
+	if n.InBatch == 0 && n.Random == 0 {
+		c.fail("what.negatives", "has in_batch 0 and random 0; want at least one negative")
+	}
+}
+
+func (c *checker) optimizer(o *Optimizer) {
+	c.choice("what.optimizer.name", o.Name, "adamw")
+	c.number("what.optimizer.lr", o.LR, o.LR > 0 && o.LR <= 1, "more than 0, at most 1")
+	c.number("what.optimizer.beta1", o.Beta1, o.Beta1 >= 0 && o.Beta1 < 1, "at least 0, less than 1")
+	c.number("what.optimizer.beta2", o.Beta2, o.Beta2 >= 0 && o.Beta2 < 1, "at least 0, less than 1")
+	c.number("what.optimizer.eps", o.Eps, o.Eps >= 1e-16 && o.Eps <= .01, "at least 1e-16, at most 0.01")
+	c.number("what.optimizer.weight_decay", o.WeightDecay, o.WeightDecay >= 0 && o.WeightDecay <= 1, "at least 0, at most 1")
+	c.choice("what.optimizer.schedule", o.Schedule, "cosine", "constant")
+	c.number("what.optimizer.warmup", o.Warmup, o.Warmup >= 0 && o.Warmup < 1, "a fraction of the steps: at least 0, less than 1")
+	c.number("what.optimizer.clip", o.Clip, o.Clip >= 0 && o.Clip <= 1e6, "a norm, at most 1e6, or 0 for none")
+}
+
+func (c *checker) how(h *How, shards int) {
+	c.place("how.store", h.Store, "s3://bucket/checkpoints")
+	c.whole("how.checkpoint.every", h.Checkpoint.Every, 0, maxSteps)
+	c.whole("how.checkpoint.keep", int64(h.Checkpoint.Keep), 1, 1<<10)
+	c.whole("how.evaluate.every", h.Evaluate.Every, 0, maxSteps)
+	c.whole("how.workers.min", int64(h.Workers.Min), 1, maxShards)
+	c.whole("how.workers.max", int64(h.Workers.Max), 1, maxShards)
+	if h.Workers.Max > shards && shards > 0 {
+		c.fail("how.workers.max", "is %d: %d workers for %d shards; want at most one worker a shard", h.Workers.Max, h.Workers.Max, shards)
+	}
+	if h.Workers.Min > h.Workers.Max {
+		c.fail("how.workers.min", "is %d; want at most how.workers.max, which is %d", h.Workers.Min, h.Workers.Max)
+	}
+	c.choice("how.device", h.Device, "cpu")
+	c.whole("how.priority", int64(h.Priority), -1000, 1000)
+	c.whole("how.stop_at", h.StopAt, 0, maxSteps)
+	c.duration("how.deadlines.hang", h.Deadlines.Hang, time.Hour)
+	c.duration("how.deadlines.store", h.Deadlines.Store, time.Hour)
+	c.duration("how.deadlines.holder", h.Deadlines.Holder, 24*time.Hour)
+	c.duration("how.deadlines.assemble", h.Deadlines.Assemble, time.Hour)
+}
+
+func (c *checker) duration(field string, d Duration, most time.Duration) {
+	if least := 100 * time.Millisecond; time.Duration(d) < least || time.Duration(d) > most {
+		c.fail(field, "is %s; want %s to %s", d, least, most)
+	}
+}
