@@ -4,7 +4,7 @@
 export GOAMD64 := v1
 export CGO_ENABLED := 1
 # VCS stamping fails in checkouts owned by somebody else; the version is passed to the linker instead.
-export GOFLAGS := -trimpath -buildvcs=false
+export GOFLAGS := -buildvcs=false
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE   := $(CURDIR)/.cache
@@ -16,7 +16,7 @@ GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go')
 
 .PHONY: build
 build: deps ## compile bin/ringleader (the default target)
-	go build -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/ringleader
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/ringleader
 
 .PHONY: help
 help: ## list the targets
