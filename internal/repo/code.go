@@ -93,7 +93,7 @@ func sleeps(t *Tree) []string {
 	var found []string
 	for _, p := range t.Packages {
 		files := p.Tests
-		if strings.HasSuffix(path.Base(p.Dir), "test") || within(p.Dir, "e2e") {
+		if p.suite() || within(p.Dir, "e2e") {
 			files = slices.Concat(p.Code, p.Tests)
 		}
 		for _, f := range files {
@@ -108,11 +108,14 @@ func sleeps(t *Tree) []string {
 	return found
 }
 
-// leaks: a package whose code starts goroutines has goleak in its tests.
+// suite tells whether a package is tests of others: storetest.
+func (p *Package) suite() bool { return strings.HasSuffix(path.Base(p.Dir), "test") }
+
+// leaks: a package whose code starts goroutines has goleak in its tests. A conformance suite runs in those of others.
 func leaks(t *Tree) []string {
 	var found []string
 	for _, p := range t.Packages {
-		if slices.ContainsFunc(p.Tests, importsGoleak) {
+		if p.suite() || slices.ContainsFunc(p.Tests, importsGoleak) {
 			continue
 		}
 		for _, f := range p.Code {

@@ -47,6 +47,7 @@ var floors = map[string]int{
 	"cmd/...":      4,
 	"e2e":          4,
 	"e2e/...":      4,
+	"examples":     0, // embedded sample data
 	"examples/...": 4,
 }
 

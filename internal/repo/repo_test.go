@@ -94,6 +94,8 @@ func TestRules(t *testing.T) {
 		{"homes", "package of a module", []string{"worker/a.go", imports("google.golang.org/grpc/codes")}, ""},
 		{"homes", "away", []string{"worker/a.go", imports("github.com/minio/minio-go/v7/pkg/credentials")}, "which lives in checkpoints/s3"},
 		{"homes", "away in a test", []string{"job/a_test.go", imports("gorgonia.org/cu")}, "which lives in device/cuda"},
+		{"homes", "home of tests", []string{"allreduce/a_test.go", imports("google.golang.org/grpc")}, ""},
+		{"homes", "home of tests alone", []string{"allreduce/a.go", imports("google.golang.org/grpc")}, "allreduce/a.go: imports google.golang.org/grpc"},
 		{"homes", "longer name", []string{"worker/a.go", imports("github.com/hashicorp/raft-wal")}, "which lives in coordinator"},
 		{"homes", "below a home", []string{"dataset/cache/a.go", imports("github.com/parquet-go/parquet-go")}, "which lives in dataset, dataset/synth"},
 		{"homes", "homeless", []string{"job/a.go", imports("example.com/leftpad")}, "example.com/leftpad has no home"},
@@ -127,6 +129,7 @@ func TestRules(t *testing.T) {
 		{"goleak", "no goroutine", []string{"job/a.go", imports()}, ""},
 		{"goleak", "without", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("testing")}, "job/a.go:2: starts"},
 		{"goleak", "wait group", []string{"job/a.go", "package job\nimport \"sync\"\nfunc f() { var w sync.WaitGroup; w.Go(f) }"}, "job/a.go:3: starts"},
+		{"goleak", "conformance suite", []string{"checkpoints/storetest/a.go", "package storetest\nfunc f() { go f() }"}, ""},
 		{"goleak", "with", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("go.uber.org/goleak")}, ""},
 
 		{"comments", "in one of the files", []string{"job/a.go", "package job", "job/b.go", "// Package job is a job.\npackage job"}, ""},
