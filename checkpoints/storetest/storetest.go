@@ -18,7 +18,7 @@ import (
 )
 
 // Big is the size of the object that is larger than a buffer or a part of a store under test should be.
-const Big = 11<<20 + 12345
+const Big = 5<<20 + 12345
 
 // Feature is something that a server may lack.
 type Feature string
@@ -36,8 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) checkpoints.Store, without ...Fea
 		{"PutAndRead", putAndRead, ""},
 		{"Replace", replace, ""},
 		{"IfAbsent", ifAbsent, ""},
-		{"Race", func(t *testing.T, s checkpoints.Store) { race(t, s, 1000, 8) }, ""},
-		{"RaceBig", func(t *testing.T, s checkpoints.Store) { race(t, s, Big, 3) }, BigRace},
+		{"Race", func(t *testing.T, s checkpoints.Store) { race(t, s, 1000, 8, 3) }, ""},
+		{"RaceBig", func(t *testing.T, s checkpoints.Store) { race(t, s, Big, 3, 1) }, BigRace},
 		{"ReplaceWhileRead", replaceWhileRead, ""},
 		{"WrongContent", wrongContent, ""},
 		{"BodyNotAtStart", bodyNotAtStart, ""},
@@ -161,8 +161,8 @@ func ifAbsent(t *testing.T, s checkpoints.Store) {
 }
 
 // race puts different contents under one name at the same time: one wins, the others learn that they lost.
-func race(t *testing.T, s checkpoints.Store, size, writers int) {
-	for round := range 3 {
+func race(t *testing.T, s checkpoints.Store, size, writers, rounds int) {
+	for round := range rounds {
 		name := fmt.Sprint("prize/", round)
 		var winner atomic.Int32
 		var wins atomic.Int32
