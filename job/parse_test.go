@@ -185,7 +185,7 @@ func TestParseRefusesDocuments(t *testing.T) {
 func TestParseReportsEverythingAtOnce(t *testing.T) {
 	_, err := job.Parse([]byte("what:\n  steps: 5\n  optimizer:\n    lr: 0\n    beta1: 2\nhow:\n  workers: {max: 99}\n"), "/jobs")
 	for _, want := range []string{
-		"what.data is missing", "line 4: what.optimizer.lr", "line 5: what.optimizer.beta1", "how.store is missing", "line 7: how.workers.max is 99",
+		"what.data is missing", "line 4: what.optimizer.lr", "line 5: what.optimizer.beta1", "line 7: how.workers.max is 99",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
@@ -215,6 +215,12 @@ func TestSet(t *testing.T) {
 	}
 	if err := job.Set(&s, "what.model.preset=tiny"); err == nil || !strings.Contains(err.Error(), "single sizes") {
 		t.Errorf("preset of a complete job changed: %v", err)
+	}
+}
+
+func TestStoreMayBeLeftOut(t *testing.T) {
+	if s := parse(t, "what: {data: d, steps: 1}"); s.How.Store != "" {
+		t.Errorf("store %q", s.How.Store)
 	}
 }
 

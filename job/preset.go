@@ -14,7 +14,7 @@ const DefaultPreset = "small"
 // Presets are the allowed values of what.model.preset.
 func Presets() []string { return []string{"pinnerformer", "seed", "small", "tiny"} }
 
-// Default is a job with every default filled in for the preset. It is not valid yet: it has no data, no store and no length.
+// Default is a job with every default filled in for the preset. It is not valid yet: it has no data and no length.
 func Default(preset string) (Spec, error) {
 	what, err := defaultWhat(preset)
 	if err != nil {

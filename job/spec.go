@@ -94,7 +94,7 @@ type Optimizer struct {
 
 // How says where and with what; no part of it changes a bit.
 type How struct {
-	Store      string     `yaml:"store" json:"store"` // URL under which checkpoints are written
+	Store      string     `yaml:"store" json:"store"` // where checkpoints are written; empty: the folder of a local run, a job that is submitted needs one
 	Checkpoint Checkpoint `yaml:"checkpoint" json:"checkpoint"`
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`
 	Workers    Workers    `yaml:"workers" json:"workers"`

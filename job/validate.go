@@ -164,7 +164,9 @@ func (c *checker) optimizer(o *Optimizer) {
 }
 
 func (c *checker) how(h *How, shards int) {
-	c.place("how.store", h.Store, "s3://bucket/checkpoints")
+	if h.Store != "" { // whoever submits or runs the job knows whether there is a default
+		c.place("how.store", h.Store, "s3://bucket/checkpoints")
+	}
 	c.whole("how.checkpoint.every", h.Checkpoint.Every, 0, maxSteps)
 	c.whole("how.checkpoint.keep", int64(h.Checkpoint.Keep), 1, 1<<10)
 	c.whole("how.evaluate.every", h.Evaluate.Every, 0, maxSteps)
