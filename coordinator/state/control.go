@@ -12,7 +12,10 @@ func become(j *logpb.Job, ms int64, to logpb.JobState, reason string) {
 	if Ended(j) {
 		j.EndedMs = max(ms, 1)
 	}
-	note(j, ms, StateName(to)+": "+reason)
+	if to == logpb.JobState_JOB_STATE_FAILED {
+		reason = "failed: " + reason
+	}
+	note(j, ms, reason)
 }
 
 // control does what can be done at once and records the rest as a wish, which the leader fulfils with the gang.
