@@ -1,0 +1,177 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ringleader-dev/ringleader/dataset"
+	"github.com/ringleader-dev/ringleader/device"
+)
+
+// goal is what a batch's tokens are to predict, and against what, on the host. Buffers are reused.
+type goal struct {
+	lo, hi   []int32   // T: the band of each token, positions in positive
+	weight   []float32 // T
+	items    []int32   // distinct: the pool first, then positives that are not in it
+	pool     int
+	poolBias []float32 // log multiplicity - log Q
+	positive []int32   // rows of items, as the batch's positives
+	posBias  []float32
+	mask     []uint32 // S x ceil(pool/32)
+
+	row    []int32 // by item of the catalogue: its row in items, or -1
+	counts []int32 // multiplicity in the pool
+}
+
+// deviceGoal is the same on the device.
+type deviceGoal struct {
+	items, positive           device.I32
+	weight, poolBias, posBias device.F32
+	mask                      device.U32
+	newest                    device.I32 // without a loss: the tokens that are served
+}
+
+// bands finds the positives of every token and their weights, and returns the number of users that have any. Times do not decrease within a
+// user, neither of tokens nor of positives, so both ends of the band only move forward.
+func (g *goal) bands(b *dataset.Batch, horizon int64, weights string) (users int) {
+	t := len(b.Item)
+	g.lo, g.hi = slices.Grow(g.lo[:0], t)[:t], slices.Grow(g.hi[:0], t)[:t]
+	g.weight = slices.Grow(g.weight[:0], t)[:t]
+	for u := range b.User {
+		end := b.PosOffset[u+1]
+		lo, hi := b.PosOffset[u], b.PosOffset[u]
+		valid, pairs := 0, 0
+		for m := b.Offset[u]; m < b.Offset[u+1]; m++ {
+			now := b.TimeMS[m]
+			for lo < end && b.PosTimeMS[lo] <= now { // strictly later: an action is not its own target
+				lo++
+			}
+			for hi = max(hi, lo); hi < end && b.PosTimeMS[hi] <= now+horizon; {
+				hi++
+			}
+			g.lo[m], g.hi[m] = lo, hi
+			pairs += int(hi - lo)
+			valid += btoi(hi > lo)
+		}
+		g.weigh(b.Offset[u], b.Offset[u+1], valid, pairs, weights)
+		users += btoi(valid > 0)
+	}
+	return users
+}
+
+// weigh gives the pairs of a user's tokens weights that add up to 1.
+func (g *goal) weigh(from, to int32, valid, pairs int, weights string) {
+	for m := from; m < to; m++ {
+		n := int(g.hi[m] - g.lo[m])
+		switch {
+		case n == 0:
+			g.weight[m] = 0
+		case weights == weightsPairs:
+			g.weight[m] = float32(1 / float64(pairs))
+		default:
+			g.weight[m] = float32(1 / (float64(valid) * float64(n)))
+		}
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// gather collects the distinct items: the pool with its multiplicities, then the positives, and each user's mask.
+//
+// An in-batch draw appears Q times in the pool on average, so that 1/Q makes the sum over the pool an estimate of the one over the catalogue without the
+// user's own positives. A positive is not a draw: logq corrected leaves its score alone, logq on corrects it as the negatives are.
+func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode string) error {
+	if len(b.Negative) == 0 {
+		return errors.New("the pool of negatives is empty: want at least one draw")
+	}
+	if mode != logQOff && len(logQ) != catalogue {
+		return fmt.Errorf("log Q of %d items, want %d for loss.logq %s", len(logQ), catalogue, mode)
+	}
+	for len(g.row) < catalogue {
+		g.row = append(g.row, -1)
+	}
+	g.items, g.counts, g.poolBias = g.items[:0], g.counts[:0], g.poolBias[:0]
+	g.positive, g.posBias = g.positive[:0], g.posBias[:0]
+	for _, item := range b.Negative {
+		row := g.add(item)
+		if int(row) == len(g.counts) {
+			g.counts = append(g.counts, 0)
+		}
+		g.counts[row]++
+	}
+	g.pool = len(g.items)
+	for row, item := range g.items {
+		bias := logIEEE(float64(g.counts[row]))
+		if mode != logQOff {
+			bias -= float64(logQ[item])
+		}
+		g.poolBias = append(g.poolBias, float32(bias))
+	}
+	for _, item := range b.PosItem {
+		g.positive = append(g.positive, g.add(item))
+		var bias float32
+		if mode == logQOn {
+			bias = -logQ[item]
+		}
+		g.posBias = append(g.posBias, bias)
+	}
+	g.hide(b)
+	for _, item := range g.items {
+		g.row[item] = -1
+	}
+	return nil
+}
+
+// add returns the row of an item, a new one if it has none.
+func (g *goal) add(item int32) int32 {
+	if g.row[item] < 0 {
+		g.row[item] = int32(len(g.items))
+		g.items = append(g.items, item)
+	}
+	return g.row[item]
+}
+
+// hide masks each user's own positives in the pool.
+func (g *goal) hide(b *dataset.Batch) {
+	words := (g.pool + 31) / 32
+	g.mask = slices.Grow(g.mask[:0], len(b.User)*words)[:len(b.User)*words]
+	clear(g.mask)
+	for u := range b.User {
+		mine := g.mask[u*words : (u+1)*words]
+		for _, item := range b.OwnItem[b.OwnOffset[u]:b.OwnOffset[u+1]] {
+			if row := g.row[item]; row >= 0 && int(row) < g.pool {
+				mine[row/32] |= 1 << (row % 32)
+			}
+		}
+	}
+}
+
+func (d *deviceGoal) take(a *arena, g *goal) {
+	d.items, d.positive = take[int32](a, len(g.items)), take[int32](a, len(g.positive))
+	d.weight, d.poolBias, d.posBias = take[float32](a, len(g.weight)), take[float32](a, len(g.poolBias)), take[float32](a, len(g.posBias))
+	d.mask = take[uint32](a, len(g.mask))
+}
+
+func (d *deviceGoal) upload(lane device.Lane, g *goal) {
+	device.Upload(lane, d.items, g.items)
+	device.Upload(lane, d.positive, g.positive)
+	device.Upload(lane, d.weight, g.weight)
+	device.Upload(lane, d.poolBias, g.poolBias)
+	device.Upload(lane, d.posBias, g.posBias)
+	device.Upload(lane, d.mask, g.mask)
+}
+
+// describe is the loss of the embeddings in w.
+func (g *goal) describe(w *workspace, segments device.Segments, invTau float32) device.AllAction {
+	d := &w.goal
+	return device.AllAction{
+		Users: w.output.unit, Items: w.items.unit, Pool: g.pool, PoolBias: d.poolBias, Mask: d.mask, Seg: segments,
+		Lo: g.lo, Hi: g.hi, Weight: d.weight, Positive: d.positive, PosBias: d.posBias, InvTau: invTau,
+	}
+}
