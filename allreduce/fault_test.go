@@ -3,6 +3,7 @@ package allreduce_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/ringleader-dev/ringleader"
@@ -83,6 +84,36 @@ func TestCutLinkIsBlamedOnItsEnds(t *testing.T) {
 	}
 	wantCulprit(t, "rank 1", errs[1], 2)
 	wantCulprit(t, "rank 2", errs[2], 1)
+}
+
+// Rank 1 is a process that dies: its sockets close, and nothing is told. (It has links but no group, which in this process would live on and talk.)
+func TestLostProcessIsNamed(t *testing.T) {
+	const n = 4
+	w := newGRPCNet(t, n)
+	next, prev := w.links(t, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for _, r := range []int{0, 2, 3} {
+		g, err := allreduce.NewGroup(config(n, r), next[r], prev[r])
+		if err != nil {
+			t.Fatalf("new group: %v", err)
+		}
+		wg.Go(func() {
+			errs[r] = g.SumInt64(t.Context(), 5, 0, make([]int64, 1000))
+			g.Close(nil)
+		})
+	}
+	if _, err := prev[1].Recv(t.Context()); err != nil {
+		t.Fatalf("receive: %v", err)
+	}
+	w.stops[1]()
+	if err := w.conns[2].Close(); err != nil {
+		t.Fatalf("close connection: %v", err)
+	}
+	wg.Wait()
+	for _, r := range []int{0, 2, 3} {
+		wantCulprit(t, rankName(r), errs[r], 1)
+	}
 }
 
 // Nobody is in an operation, as while computing; all learn of a broken link nevertheless.

@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -70,6 +72,7 @@ func (rg *ring) add(t testing.TB, n int, change func(*allreduce.Config), next, p
 // grpcNet is n workers on loopback, over which rings of successive generations are made.
 type grpcNet struct {
 	servers []*grpclink.Server
+	stops   []func()           // take the worker of that index off the net
 	conns   []*grpc.ClientConn // to the worker of that index
 	gen     ringleader.Generation
 }
@@ -92,8 +95,9 @@ func newGRPCNet(t testing.TB, n int) *grpcNet {
 		if err != nil {
 			t.Fatalf("new client: %v", err)
 		}
+		w.stops = append(w.stops, srv.Stop)
 		t.Cleanup(func() {
-			if err := conn.Close(); err != nil {
+			if err := conn.Close(); err != nil && status.Code(err) != codes.Canceled {
 				t.Errorf("close connection: %v", err)
 			}
 			srv.Stop()
@@ -106,10 +110,11 @@ func newGRPCNet(t testing.TB, n int) *grpcNet {
 	return w
 }
 
-func (w *grpcNet) ring(t testing.TB, n int, change func(*allreduce.Config)) *ring {
+// links are the ends of a new generation's links by rank.
+func (w *grpcNet) links(t testing.TB, n int) (next, prev []allreduce.Link) {
 	t.Helper()
 	w.gen++
-	next, prev := make([]allreduce.Link, n), make([]allreduce.Link, n)
+	next, prev = make([]allreduce.Link, n), make([]allreduce.Link, n)
 	errs := make(chan error, 2*n)
 	for r := range n {
 		go func() {
@@ -129,6 +134,12 @@ func (w *grpcNet) ring(t testing.TB, n int, change func(*allreduce.Config)) *rin
 			t.Fatalf("link up: %v", err)
 		}
 	}
+	return next, prev
+}
+
+func (w *grpcNet) ring(t testing.TB, n int, change func(*allreduce.Config)) *ring {
+	t.Helper()
+	next, prev := w.links(t, n)
 	rg := &ring{}
 	for r := range n {
 		if n == 1 {
