@@ -16,6 +16,7 @@ var ErrPlanned = errors.New("left as planned")
 type Fault struct {
 	Culprit    ringleader.Rank // who is to blame, if HasCulprit
 	HasCulprit bool
+	Hung       bool   // the culprit showed no sign of life, although nothing broke: its connections may still be open
 	How        string // how it was noticed: "beat stood still for 2s"
 	Err        error  // what it was noticed by; may be nil
 }
@@ -52,6 +53,7 @@ const (
 	causePlanned = iota
 	causeNobody
 	causeCulprit
+	causeHung // a culprit that showed no sign of life
 )
 
 // maxCause bounds what a peer is told.
@@ -65,7 +67,10 @@ func MarshalCause(cause error) []byte {
 	}
 	f := faultOf(cause)
 	b := []byte{causeNobody}
-	if f.HasCulprit {
+	switch {
+	case f.HasCulprit && f.Hung:
+		b[0] = causeHung
+	case f.HasCulprit:
 		b[0] = causeCulprit
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(f.Culprit))
@@ -78,10 +83,11 @@ func UnmarshalCause(b []byte) error {
 	switch {
 	case len(b) == 1 && b[0] == causePlanned:
 		return ErrPlanned
-	case len(b) >= 5 && len(b) <= 5+maxCause && (b[0] == causeNobody || b[0] == causeCulprit):
+	case len(b) >= 5 && len(b) <= 5+maxCause && b[0] >= causeNobody && b[0] <= causeHung:
 		return &Fault{
 			Culprit:    ringleader.Rank(binary.LittleEndian.Uint32(b[1:])),
-			HasCulprit: b[0] == causeCulprit,
+			HasCulprit: b[0] != causeNobody,
+			Hung:       b[0] == causeHung,
 			How:        strings.ToValidUTF8(string(b[5:]), "?"),
 		}
 	}

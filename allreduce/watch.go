@@ -97,12 +97,12 @@ func (g *Group) look(n *neighbour, interval time.Duration) {
 	still := n.tick()
 	if n.heard.Load() || n.link.Beat() != 0 {
 		if still >= beatsPerHang {
-			g.end(blame(n, fmt.Sprintf("beat stood still for %s", g.cfg.Hang), nil))
+			g.end(hung(n, fmt.Sprintf("beat stood still for %s", g.cfg.Hang)))
 		}
 		return
 	}
 	if time.Duration(still)*interval >= g.cfg.Assemble {
-		g.end(blame(n, fmt.Sprintf("no sign of life within %s", g.cfg.Assemble), nil))
+		g.end(hung(n, fmt.Sprintf("no sign of life within %s", g.cfg.Assemble)))
 	}
 }
 
@@ -128,6 +128,10 @@ func (g *Group) linkFault(n *neighbour, err error) *Fault {
 		return f
 	}
 	return blame(n, "link broke", err)
+}
+
+func hung(n *neighbour, how string) *Fault {
+	return &Fault{Culprit: n.rank, HasCulprit: true, Hung: true, How: how}
 }
 
 func blame(n *neighbour, how string, err error) *Fault {
