@@ -1,0 +1,134 @@
+// Package evaluation asks how well a model foresees what users do next, and what simple baselines would have reached.
+//
+// # Protocol
+//
+// Users that never trained and have at least MinHistory actions up to the data set's cut are embedded at the cut. Their targets are the
+// positives in the evaluation window after it; a user without any is not evaluated. Recall@10 is the mean over users of the mean over a user's
+// targets of the probability that the target is among the 10 best of the whole catalogue. A target is compared with the catalogue, not with
+// the other targets; repeated actions on one item are as many targets. Ties count by expected rank: with g items strictly better and e other items
+// equal, the probability is (10-g)/(e+1), within 0 and 1. (Counting only strictly better items would flatter whoever
+// scores most items equal.)
+//
+// Everything is said twice: for all targets, and for new ones only, where every item of the user's history leaves the targets and the ranking. Where people
+// buy the same things again, their own history is the strongest baseline on all targets, and new ones are the fair question to a model without item
+// identities.
+//
+// P90 coverage is the smallest fraction of the catalogue that makes up 90 % of all users' 10 best; interest entropy is the entropy (natural
+// logarithm) of the interests of a user's 50 best, averaged over users. Both are taken over the population: evaluated users and
+// training users, thinned evenly if there are many.
+//
+// The same inputs give the same report, byte for byte, on any number of threads.
+package evaluation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/dataset"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/job"
+)
+
+// Options of an evaluation.
+type Options struct {
+	Data   *dataset.Dataset
+	Job    job.What             // the model's sizes
+	Params []checkpoints.Tensor // of a state, in the model's order
+	Device device.Device        // what computes the embeddings
+
+	MinHistory int // fewest actions up to the cut; 0 means 5
+	Threads    int // that rank; 0 means one for each CPU
+	// SkipBaselines leaves them out: they are the same at every step of a job.
+	SkipBaselines bool
+}
+
+const (
+	recallAt        = 10
+	entropyAt       = 50
+	mostPopulation  = 4096
+	defaultHistory  = 5
+	resamples       = 1000
+	intervalPercent = 95
+)
+
+// Run evaluates a model and, on the same users, the baselines.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	p, err := prepare(&o)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	model, err := embed(ctx, &o, p)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	r, err := run(ctx, &o, p, model)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	return r, nil
+}
+
+// Baselines evaluates only the baselines; of the options it reads Data, MinHistory and Threads.
+func Baselines(ctx context.Context, o Options) (map[string]Result, error) {
+	p, err := prepare(&o)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate baselines: %w", err)
+	}
+	all, err := baselines(ctx, &o, p)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate baselines: %w", err)
+	}
+	return all, nil
+}
+
+func prepare(o *Options) (*population, error) {
+	if o.Data == nil {
+		return nil, errors.New("no data set")
+	}
+	if o.MinHistory < 0 || o.Threads < 0 {
+		return nil, fmt.Errorf("min history %d, threads %d: want neither negative", o.MinHistory, o.Threads)
+	}
+	if o.MinHistory == 0 {
+		o.MinHistory = defaultHistory
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	p := populate(o.Data, o.MinHistory)
+	if p.evaluated == 0 {
+		m := o.Data.Meta()
+		return nil, fmt.Errorf("data set %s has no user to evaluate: of %d users, hold-out %g, none that is held out has %d actions up to the cut and a positive in the %g days after it",
+			m.Name, m.Users, m.Holdout, o.MinHistory, m.EvalDays)
+	}
+	return p, nil
+}
+
+func run(ctx context.Context, o *Options, p *population, model scorer) (*Report, error) {
+	r := newReport(o)
+	var err error
+	if r.Result, err = evaluate(ctx, p, model, o.Threads); err != nil {
+		return nil, err
+	}
+	if o.SkipBaselines {
+		return r, nil
+	}
+	if r.Baselines, err = baselines(ctx, o, p); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func baselines(ctx context.Context, o *Options, p *population) (map[string]Result, error) {
+	all := map[string]Result{}
+	for _, b := range newBaselines(o.Data, p) {
+		r, err := evaluate(ctx, p, b.scorer, o.Threads)
+		if err != nil {
+			return nil, fmt.Errorf("baseline %s: %w", b.name, err)
+		}
+		all[b.name] = r
+	}
+	return all, nil
+}
