@@ -1,0 +1,75 @@
+// Lanes, scratch and device memory.
+#include "kernels.h"
+
+#include <stdlib.h>
+
+#define ALIGN 64
+
+cpu_lane *cpu_open_lane(int isa)
+{
+	cpu_lane *l = calloc(1, sizeof *l);
+	if (l) l->isa = isa;
+	return l;
+}
+
+void cpu_close_lane(cpu_lane *l)
+{
+	free(l->scratch);
+	free(l);
+}
+
+int cpu_best_isa(void)
+{
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+		__builtin_cpu_supports("avx512vl"))
+		return CPU_AVX512;
+	if (__builtin_cpu_supports("avx2")) return CPU_AVX2;
+#endif
+	return CPU_PLAIN;
+}
+
+size_t cpu_room(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
+
+void *cpu_alloc(size_t bytes)
+{
+	void *p = aligned_alloc(ALIGN, cpu_room(bytes ? bytes : 1));
+	if (p) memset(p, 0, bytes);
+	return p;
+}
+
+void cpu_release(uintptr_t p) { free((void *)p); }
+void cpu_copy(uintptr_t dst, uintptr_t src, size_t bytes) { memmove((void *)dst, (const void *)src, bytes); }
+void cpu_zero(uintptr_t dst, size_t bytes) { memset((void *)dst, 0, bytes); }
+
+int cpu_reserve(cpu_lane *l, size_t bytes)
+{
+	l->used = 0;
+	if (bytes <= l->size) return CPU_OK;
+	// Half as much again, so that slowly growing batches do not allocate at each step.
+	size_t size = cpu_room(bytes + bytes / 2);
+	free(l->scratch);
+	l->scratch = aligned_alloc(ALIGN, size);
+	l->size = l->scratch ? size : 0;
+	return l->scratch ? CPU_OK : CPU_NO_MEMORY;
+}
+
+void *cpu_take(cpu_lane *l, size_t bytes)
+{
+	void *p = l->scratch + l->used;
+	l->used += cpu_room(bytes);
+	return p;
+}
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+const char *cpu_compiler(void)
+{
+#if defined(__clang__)
+	return "clang-" TEXT(__clang_major__) "." TEXT(__clang_minor__);
+#else
+	return "gcc-" TEXT(__GNUC__) "." TEXT(__GNUC_MINOR__);
+#endif
+}

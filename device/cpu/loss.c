@@ -1,0 +1,216 @@
+// The exact dense all-action loss. The negative part of a token's partition function is the same for all of its positives, so one
+// softmax over the pool and one banded product per token do: for tokens m with positives lo_m <= j < hi_m
+//
+//   z_m  = log sum_n exp(beta<u_m,w_n> + bias_n)      over the pool items that are not masked for the token's segment
+//   loss = sum_m weight_m sum_j softplus(z_m - a_mj)  with a_mj = beta<u_m,v_j> + posbias_j
+//
+// Tokens without positives are left out first. The rest goes in blocks of ROWS tokens, whatever their segments: the scores of a block
+// with the whole pool are kept from the forward to the backward part, as exp(s - max). That is O(pool) memory, and neither the product
+// nor the exponentials are computed twice.
+#include "kernels.h"
+#include "softmax.h"
+
+enum { ROWS = 128, BAND_ROWS = 32, BAND_COLS = 256 };
+
+// block is the memory of one block of tokens.
+typedef struct {
+	cpu_mat u, du, s;        // ROWS x D; ROWS x D; ROWS x pool
+	float *sum, *g;           // ROWS: sum of exponentials; sum of weight*sigmoid
+	double *z;               // ROWS
+	float *bias;             // pool: bias of the pool for one segment, -inf where masked
+	cpu_mat v, dv, a;        // BAND_COLS x D, BAND_COLS x D, BAND_ROWS x BAND_COLS
+	float *terms;            // BAND_COLS
+	int32_t *token, *segment; // T each: tokens with positives, and their segments
+	int64_t count;           // of them
+} block;
+
+INLINE cpu_mat take_mat(cpu_lane *l, int64_t rows, int64_t cols)
+{
+	int64_t stride = (cols + 15) / 16 * 16;
+	cpu_mat m = {(uintptr_t)cpu_take(l, (size_t)(rows * stride) * sizeof(float)), rows, cols, stride};
+	return m;
+}
+
+INLINE size_t mat_room(int64_t rows, int64_t cols) { return cpu_room((size_t)(rows * ((cols + 15) / 16 * 16)) * sizeof(float)); }
+
+INLINE int take_block(cpu_lane *l, block *b, const cpu_all_action *a)
+{
+	int64_t d = a->users.cols, t = a->users.rows;
+	size_t tokens = (size_t)t * sizeof(int32_t);
+	size_t room = 2 * mat_room(ROWS, d) + mat_room(ROWS, a->pool) + 4 * mat_room(1, ROWS) +
+		mat_room(1, a->pool) + 2 * mat_room(BAND_COLS, d) + mat_room(BAND_ROWS, BAND_COLS) + mat_room(1, BAND_COLS) +
+		2 * cpu_room(tokens);
+	if (cpu_reserve(l, room)) return CPU_NO_MEMORY;
+	b->u = take_mat(l, ROWS, d);
+	b->du = take_mat(l, ROWS, d);
+	b->s = take_mat(l, ROWS, a->pool);
+	b->sum = cpu_take(l, ROWS * sizeof(float));
+	b->g = cpu_take(l, ROWS * sizeof(float));
+	b->z = cpu_take(l, ROWS * sizeof(double));
+	b->bias = cpu_take(l, (size_t)a->pool * sizeof(float));
+	b->v = take_mat(l, BAND_COLS, d);
+	b->dv = take_mat(l, BAND_COLS, d);
+	b->a = take_mat(l, BAND_ROWS, BAND_COLS);
+	b->terms = cpu_take(l, BAND_COLS * sizeof(float));
+	b->token = cpu_take(l, tokens);
+	b->segment = cpu_take(l, tokens);
+	return CPU_OK;
+}
+
+INLINE void find_tokens(block *b, const cpu_all_action *a, const int32_t *offsets, const int32_t *lo, const int32_t *hi)
+{
+	b->count = 0;
+	for (int64_t s = 0; s < a->segments; s++)
+		for (int32_t m = offsets[s]; m < offsets[s + 1]; m++)
+			if (lo[m] < hi[m]) {
+				b->token[b->count] = m;
+				b->segment[b->count++] = (int32_t)s;
+			}
+}
+
+// segment_bias: the pool's bias, with the segment's masked items at -inf.
+INLINE void segment_bias(float *bias, const cpu_all_action *a, int64_t segment)
+{
+	const float *from = (const float *)a->pool_bias;
+	const uint32_t *mask = (const uint32_t *)a->mask + segment * ((a->pool + 31) / 32);
+	for (int64_t n = 0; n < a->pool; n++) bias[n] = mask[n / 32] >> n % 32 & 1 ? -__builtin_inff() : from[n];
+}
+
+// pool_forward: s = exp(score - max), sum = their sum, z = log of the sum of exp(score).
+INLINE int pool_forward(block *b, const cpu_all_action *a, const int32_t *segment, int64_t rows)
+{
+	if (cpu_gemm(0, 1, rows, a->pool, a->users.cols, a->inv_tau, row(b->u, 0), b->u.stride, row(a->items, 0), a->items.stride, 0,
+		row(b->s, 0), b->s.stride))
+		return CPU_GEMM_FAILED;
+	for (int64_t i = 0; i < rows; i++) {
+		float *s = row(b->s, i);
+		if (i == 0 || segment[i] != segment[i - 1]) segment_bias(b->bias, a, segment[i]);
+		ELEMENTWISE
+		for (int64_t n = 0; n < a->pool; n++) s[n] += b->bias[n];
+		float m = exp_row(s, a->pool, &b->sum[i]);
+		b->z[i] = (double)m + log_d((double)b->sum[i]);
+	}
+	return CPU_OK;
+}
+
+// pool_backward: du += beta * q*w, dw += beta * q^T*u, with q = g * softmax.
+INLINE int pool_backward(block *b, const cpu_all_action *a, int64_t rows)
+{
+	int64_t d = a->users.cols;
+	for (int64_t i = 0; i < rows; i++) // a sum of 0: the whole pool is masked, and g is 0 too
+		scale_row(row(b->s, i), b->sum[i] == 0 ? 0 : b->g[i] / b->sum[i], a->pool);
+	int bad = cpu_gemm(0, 0, rows, d, a->pool, a->inv_tau, row(b->s, 0), b->s.stride, row(a->items, 0), a->items.stride, 1,
+		row(b->du, 0), b->du.stride);
+	bad |= cpu_gemm(1, 0, a->pool, d, rows, a->inv_tau, row(b->s, 0), b->s.stride, row(b->u, 0), b->u.stride, 1,
+		row(a->ditems, 0), a->ditems.stride);
+	return bad ? CPU_GEMM_FAILED : CPU_OK;
+}
+
+// band_row turns the products a[j] of a token into weight*sigmoid(z - a[j] - bias[j]) and returns their sum; terms receives the softplus.
+INLINE float band_row(float *a, float *terms, const float *bias, double z, float weight, int64_t n)
+{
+	float zf = (float)z;
+	ELEMENTWISE
+	for (int64_t j = 0; j < n; j++) {
+		float x = zf - (a[j] + bias[j]);
+		float e = exp_f(-float_of(bits_of(x) & 0x7FFFFFFF));
+		terms[j] = (x > 0.0f ? x : 0.0f) + log1p_f(e);
+		a[j] = weight * ((x > 0.0f ? 1.0f : e) / (1.0f + e));
+	}
+	return row_sum(a, n);
+}
+
+// band is a run of at most BAND_ROWS tokens of one segment, beginning with row `first` of the block.
+INLINE int band(block *b, const cpu_all_action *a, const int32_t *token, int64_t first, int64_t rows, const int32_t *lo, const int32_t *hi,
+	double *loss)
+{
+	int64_t d = a->users.cols;
+	const float *u = row(b->u, first);
+	const int32_t *positive = (const int32_t *)a->positive;
+	// Bands do not decrease within a segment: the first token has the lowest positive, the last the highest.
+	for (int64_t c0 = lo[token[first]], end = hi[token[first + rows - 1]]; c0 < end; c0 += BAND_COLS) {
+		int64_t n = end - c0 < BAND_COLS ? end - c0 : BAND_COLS;
+		for (int64_t j = 0; j < n; j++) memcpy(row(b->v, j), row(a->items, positive[c0 + j]), (size_t)d * sizeof(float));
+		int bad = cpu_gemm(0, 1, rows, n, d, a->inv_tau, u, b->u.stride, row(b->v, 0), b->v.stride, 0, row(b->a, 0), b->a.stride);
+		for (int64_t i = 0; i < rows; i++) {
+			int32_t m = token[first + i];
+			int64_t from = lo[m] - c0, to = hi[m] - c0;
+			from = from < 0 ? 0 : from > n ? n : from;
+			to = to > n ? n : to < from ? from : to;
+			float *r = row(b->a, i), weight = ((const float *)a->weight)[m];
+			b->g[first + i] += band_row(r + from, b->terms, (const float *)a->pos_bias + c0 + from, b->z[first + i], weight, to - from);
+			*loss += (double)weight * row_sum_d(b->terms, to - from);
+			memset(r, 0, (size_t)from * sizeof(float));
+			memset(r + to, 0, (size_t)(n - to) * sizeof(float));
+		}
+		bad |= cpu_gemm(0, 0, rows, d, n, -a->inv_tau, row(b->a, 0), b->a.stride, row(b->v, 0), b->v.stride, 1,
+			row(b->du, first), b->du.stride);
+		bad |= cpu_gemm(1, 0, n, d, rows, -a->inv_tau, row(b->a, 0), b->a.stride, u, b->u.stride, 0, row(b->dv, 0), b->dv.stride);
+		if (bad) return CPU_GEMM_FAILED;
+		for (int64_t j = 0; j < n; j++) {
+			float *to = row(a->ditems, positive[c0 + j]), *from = row(b->dv, j);
+			ELEMENTWISE
+			for (int64_t c = 0; c < d; c++) to[c] += from[c];
+		}
+	}
+	return CPU_OK;
+}
+
+INLINE int bands(block *b, const cpu_all_action *a, const int32_t *token, const int32_t *segment, int64_t rows, const int32_t *lo,
+	const int32_t *hi, double *loss)
+{
+	for (int64_t first = 0, next; first < rows; first = next) {
+		for (next = first; next < rows && next < first + BAND_ROWS && segment[next] == segment[first];) next++;
+		int status = band(b, a, token, first, next - first, lo, hi, loss);
+		if (status) return status;
+	}
+	return CPU_OK;
+}
+
+INLINE int token_block(block *b, const cpu_all_action *a, int64_t at, int64_t rows, const int32_t *lo, const int32_t *hi, double *sums)
+{
+	int64_t d = a->users.cols;
+	const int32_t *token = b->token + at, *segment = b->segment + at;
+	for (int64_t i = 0; i < rows; i++) {
+		memcpy(row(b->u, i), row(a->users, token[i]), (size_t)d * sizeof(float));
+		memset(row(b->du, i), 0, (size_t)d * sizeof(float));
+		b->g[i] = 0;
+	}
+	int status = pool_forward(b, a, segment, rows);
+	if (!status) status = bands(b, a, token, segment, rows, lo, hi, &sums[0]);
+	if (!status) status = pool_backward(b, a, rows);
+	if (status) return status;
+	for (int64_t i = 0; i < rows; i++) {
+		sums[1] -= row_dot_d(row(b->u, i), row(b->du, i), d);
+		memcpy(row(a->dusers, token[i]), row(b->du, i), (size_t)d * sizeof(float));
+	}
+	return CPU_OK;
+}
+
+INLINE void clear(cpu_mat m)
+{
+	for (int64_t r = 0; r < m.rows; r++) memset(row(m, r), 0, (size_t)m.cols * sizeof(float));
+}
+
+INLINE int cpu_dense_all_action_body(cpu_lane *l, cpu_all_action a, const int32_t *offsets, const int32_t *lo, const int32_t *hi)
+{
+	for (int64_t j = 0; j < a.positives; j++) {
+		int32_t p = ((const int32_t *)a.positive)[j];
+		if (p < 0 || p >= a.items.rows) return CPU_BAD_INDEX;
+	}
+	block b;
+	if (take_block(l, &b, &a)) return CPU_NO_MEMORY;
+	clear(a.dusers);
+	clear(a.ditems);
+	find_tokens(&b, &a, offsets, lo, hi);
+	double sums[2] = {0, 0};
+	for (int64_t at = 0; at < b.count; at += ROWS) {
+		int status = token_block(&b, &a, at, b.count - at < ROWS ? b.count - at : ROWS, lo, hi, sums);
+		if (status) return status;
+	}
+	((double *)a.out)[0] += sums[0];
+	((double *)a.out)[1] += sums[1];
+	return CPU_OK;
+}
+KERNEL(cpu_dense_all_action, (cpu_lane * l, cpu_all_action a, const int32_t *offsets, const int32_t *lo, const int32_t *hi), l, a,
+	offsets, lo, hi)

@@ -1,0 +1,112 @@
+// Elementary functions that compilers can vectorise and that give the same bits everywhere (the C library's do not: it picks variants
+// by processor). Coefficients are minimax fits of our own. NaN goes in and comes out.
+#ifndef CPU_SCALAR_H
+#define CPU_SCALAR_H
+
+#include "kernels.h"
+
+INLINE float float_of(uint32_t bits) { float f; memcpy(&f, &bits, sizeof f); return f; }
+INLINE uint32_t bits_of(float f) { uint32_t b; memcpy(&b, &f, sizeof b); return b; }
+INLINE double double_of(uint64_t bits) { double f; memcpy(&f, &bits, sizeof f); return f; }
+INLINE uint64_t bits_of_double(double f) { uint64_t b; memcpy(&b, &f, sizeof b); return b; }
+
+// Adding and subtracting these rounds to the nearest even integer, |x| < 2^22 and 2^51, and leaves it in the low bits of the sum.
+#define ROUND_FLOAT 12582912.0f         // 1.5 * 2^23
+#define ROUND_DOUBLE 6755399441055744.0 // 1.5 * 2^52
+
+// round_even rounds to the nearest even integer.
+INLINE double round_even(double x) { return (x + ROUND_DOUBLE) - ROUND_DOUBLE; }
+
+// exp_f: relative error below 1.5e-7 for x in [-87, 88]; 0 below, e^88 above.
+INLINE float exp_f(float x)
+{
+	float c = x < -87.0f ? -87.0f : x;
+	c = c > 88.0f ? 88.0f : c;
+	float t = c * 1.44269504f + ROUND_FLOAT;
+	float n = t - ROUND_FLOAT;
+	float r = c - n * 0.693359375f; // exact: the constant has 9 bits
+	r = r + n * 2.12194440e-4f;
+	float q = 8.36317307451e-3f + r * 1.39261761199e-3f;
+	q = 0.0416665546621f + r * q;
+	q = 0.166665770256f + r * q;
+	q = 0.5f + r * q;
+	float y = 1.0f + (r + r * r * q);
+	y = y * float_of((bits_of(t) + 127) << 23); // 2^n; a NaN stays one through the product
+	return x < -87.0f ? 0.0f : y;
+}
+
+// log1p_f is log(1+e) for e in [0, 1], by 2 atanh(e/(2+e)).
+INLINE float log1p_f(float e)
+{
+	float s = e / (2.0f + e), w = s * s;
+	float q = 0.139825788726f + w * 0.140788891816f;
+	q = 0.200122976154f + w * q;
+	q = 0.333331608207f + w * q;
+	q = 1.0f + w * q;
+	return 2.0f * s * q;
+}
+
+// log_d: log(0) = -inf, of a negative number or NaN it is NaN. x must not be subnormal.
+INLINE double log_d(double x)
+{
+	if (!(x > 0)) return x == 0 ? -__builtin_inf() : __builtin_nan("");
+	if (x > 1.7976931348623157e308) return x;
+	// Take the mantissa from [sqrt(1/2), sqrt 2), so that log 1 = 0 exactly.
+	uint64_t bits = bits_of_double(x), shift = bits - 0x3FE6A09E667F3BCDull;
+	int64_t e = (int64_t)shift >> 52;
+	double m = double_of(bits - ((uint64_t)e << 52));
+	double s = (m - 1.0) / (m + 1.0), w = s * s, q = 1.0 / 21;
+	for (int k = 19; k >= 1; k -= 2) q = 1.0 / k + w * q;
+	return (double)e * 0.69314718055994530942 + 2.0 * s * q;
+}
+
+// half_erfc is erfc(|x|/sqrt 2)/2, that is the normal distribution's tail beyond |x|, given gauss = exp(-x*x/2): gauss times a
+// polynomial in t = 1/(1 + 0.3|x|/sqrt 2). Relative error below 3e-7 where the tail matters to a float32.
+INLINE float half_erfc(float x, float gauss)
+{
+	float z = float_of(bits_of(x) & 0x7FFFFFFF);
+	float t = 1.0f / (1.0f + 0.212132034f * z);
+	float q = 0.490571598079f + t * -0.130492815547f;
+	q = -0.523314656308f + t * q;
+	q = 0.561246202175f + t * q;
+	q = -0.104712141097f + t * q;
+	q = 0.219567114848f + t * q;
+	q = 0.147045419084f + t * q;
+	q = 0.170914156259f + t * q;
+	q = 0.169175102608f + t * q;
+	return 0.5f * gauss * t * q;
+}
+
+// normal_cdf is (1 + erf(x/sqrt 2))/2.
+INLINE float normal_cdf(float x, float gauss)
+{
+	float tail = half_erfc(x, gauss);
+	return x < 0.0f ? tail : 1.0f - tail;
+}
+
+// sin_turns is sin(2 pi g), for |g| < 2^50: error below 1e-11.
+INLINE double sin_turns(double g)
+{
+	g = g - round_even(g);
+	double h = round_even(g * 2.0); // half turns: -1, 0 or 1
+	double x = (g - 0.5 * h) * 6.28318530717958647692, w = x * x;
+	double q = 1.0 / 6227020800.0 - w * (1.0 / 1307674368000.0);
+	q = 1.0 / 39916800.0 - w * q;
+	q = 1.0 / 362880.0 - w * q;
+	q = 1.0 / 5040.0 - w * q;
+	q = 1.0 / 120.0 - w * q;
+	q = 1.0 / 6.0 - w * q;
+	q = 1.0 - w * q;
+	return x * q * (1.0 - 2.0 * h * h);
+}
+
+// mix is internal/counter.Mix.
+INLINE uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+	x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+	return x ^ x >> 31;
+}
+#define GOLDEN 0x9E3779B97F4A7C15ull
+
+#endif
