@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ import (
 
 // ManifestVersion is the version of the layout that this package writes and the only one that it reads.
 const ManifestVersion = 1
+
+// ErrVersion: a checkpoint of a version that this program does not read. It is not damaged, so nothing falls back from it to an older one.
+var ErrVersion = errors.New("unknown version of the manifest")
 
 // FileInfo describes one file of a checkpoint.
 type FileInfo struct {
@@ -34,7 +38,7 @@ type Manifest struct {
 	State     ringleader.Digest // State.Digest of what the files hold
 	Numerics  string            // numerics class that computed the gradients
 	Libraries map[string]string // versions of the libraries that they depend on
-	Files     []FileInfo        // sorted by name
+	Files     []FileInfo        // in any order; sorted by name when read
 	Volatile  Volatile
 }
 
@@ -52,7 +56,11 @@ func (m *Manifest) Dir() string { return Dir(m.Step, m.State) }
 // Same says whether two manifests mean the same checkpoint: all is equal but what is volatile.
 func (m *Manifest) Same(o *Manifest) bool {
 	return m.Job == o.Job && m.Step == o.Step && m.State == o.State && m.Numerics == o.Numerics &&
-		maps.Equal(m.Libraries, o.Libraries) && slices.Equal(m.Files, o.Files)
+		maps.Equal(m.Libraries, o.Libraries) && slices.Equal(sorted(m.Files), sorted(o.Files))
+}
+
+func sorted(files []FileInfo) []FileInfo {
+	return slices.SortedFunc(slices.Values(files), func(a, b FileInfo) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // manifestJSON is a manifest on disk.
@@ -88,6 +96,18 @@ func (j *manifestJSON) seal() ([]byte, error) {
 	return j.bytes()
 }
 
+// manifestEnd is the end of a manifest of any version.
+var manifestEnd = regexp.MustCompile(`"sum": "([0-9a-f]{64})"\n}\n$`)
+
+// sealed checks the sum without understanding the rest.
+func sealed(b []byte) bool {
+	at := manifestEnd.FindSubmatchIndex(b)
+	if at == nil {
+		return false
+	}
+	return hexSum(slices.Concat(b[:at[2]], b[at[3]:])) == string(b[at[2]:at[3]])
+}
+
 func hexSum(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -95,7 +115,7 @@ func hexSum(b []byte) string {
 
 // Encode gives the manifest's only valid bytes. It refuses a manifest that does not list the files of a checkpoint.
 func (m *Manifest) Encode() ([]byte, error) {
-	files := slices.SortedFunc(slices.Values(m.Files), func(a, b FileInfo) int { return cmp.Compare(a.Name, b.Name) })
+	files := sorted(m.Files)
 	if err := checkFiles(files); err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
@@ -114,18 +134,26 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return b, nil
 }
 
-// DecodeManifest reads what Encode wrote, and nothing else: a manifest is valid only byte by byte. Errors wrap ErrCorrupt.
+// DecodeManifest reads what Encode wrote, and nothing else: a manifest is valid only byte by byte. Errors wrap ErrCorrupt, or ErrVersion
+// for a whole manifest of another version.
 func DecodeManifest(b []byte) (*Manifest, error) {
+	if !sealed(b) {
+		return nil, fmt.Errorf("decode manifest: %w: its bytes do not match its own checksum", ErrCorrupt)
+	}
+	var v struct{ Version int }
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w: %w", ErrCorrupt, err)
+	}
+	if v.Version != ManifestVersion {
+		return nil, fmt.Errorf("decode manifest: %w: %d, this program reads %d", ErrVersion, v.Version, ManifestVersion)
+	}
 	var j manifestJSON
 	if err := json.Unmarshal(b, &j); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w: %w", ErrCorrupt, err)
 	}
-	if j.Version != ManifestVersion {
-		return nil, fmt.Errorf("decode manifest: %w: version %d, this program reads %d", ErrCorrupt, j.Version, ManifestVersion)
-	}
-	again, err := j.seal()
-	if err != nil || !bytes.Equal(again, b) {
-		return nil, fmt.Errorf("decode manifest: %w: its bytes do not match its own checksum", ErrCorrupt)
+	// Two spellings of one manifest would have two hashes.
+	if again, err := j.seal(); err != nil || !bytes.Equal(again, b) {
+		return nil, fmt.Errorf("decode manifest: %w: its bytes are not those that its content has", ErrCorrupt)
 	}
 	m := &Manifest{Step: ringleader.Step(j.Step), Numerics: j.Numerics, Libraries: j.Libraries, Files: j.Files, Volatile: j.Volatile}
 	var errJob, errState error
