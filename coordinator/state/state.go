@@ -32,7 +32,7 @@ const (
 	MaxEvents      = 1_000 // per job
 	MaxGenerations = 100   // per job, newest
 	MaxCheckpoints = 1_000 // per job, newest
-	MaxSpec        = 1 << 20
+	MaxSpec        = 256 << 10
 	maxText        = 1_000
 )
 
