@@ -195,6 +195,7 @@ func TestCauseEncoding(t *testing.T) {
 	long := make([]byte, 1<<16)
 	for _, f := range []*allreduce.Fault{
 		{Culprit: 3, HasCulprit: true, How: "how", Err: errors.New("why")},
+		{Culprit: 1, HasCulprit: true, Hung: true, How: "silent"},
 		{How: "how"},
 		{Culprit: 1 << 20, HasCulprit: true},
 		{How: string(long)},
@@ -204,7 +205,7 @@ func TestCauseEncoding(t *testing.T) {
 			t.Errorf("cause of %d bytes: want a bound", len(b))
 		}
 		var got *allreduce.Fault
-		if err := allreduce.UnmarshalCause(b); !errors.As(err, &got) || got.HasCulprit != f.HasCulprit || f.HasCulprit && got.Culprit != f.Culprit {
+		if err := allreduce.UnmarshalCause(b); !errors.As(err, &got) || got.HasCulprit != f.HasCulprit || got.Hung != f.Hung || f.HasCulprit && got.Culprit != f.Culprit {
 			t.Errorf("cause %v became %v", f, err)
 		}
 	}

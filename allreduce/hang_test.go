@@ -2,6 +2,7 @@ package allreduce_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,9 @@ func TestHungMemberIsNamed(t *testing.T) {
 			wantWithin(t, time.Since(start), hang, hang*3/2)
 			for r, err := range errs {
 				wantCulprit(t, rankName(r), err, 2)
+				if f, ok := errors.AsType[*allreduce.Fault](err); !ok || !f.Hung {
+					t.Errorf("rank %d: %v, want a fault that says that its culprit hangs", r, err)
+				}
 				if !strings.Contains(err.Error(), "beat stood still for 2s") {
 					t.Errorf("rank %d: %v", r, err)
 				}
