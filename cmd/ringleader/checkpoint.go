@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader/checkpoints"
+)
+
+func newCheckpoint() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "checkpoint",
+		Short: "List, show, verify and hash checkpoints",
+		Long: "URL is a run (its directory, or the URL of its store: then its newest good checkpoint is meant) or one step directory:\n" +
+			"a path, file:///PATH, or s3://BUCKET/PREFIX with the standard AWS variables and files.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	sub := func(use, short, example string, f func(ctx context.Context, w io.Writer, url string) error) {
+		cmd.AddCommand(&cobra.Command{Use: use + " URL", Short: short, Example: example, Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return f(cmd.Context(), cmd.OutOrStdout(), args[0]) }})
+	}
+	sub("list", "List the checkpoints of a run", "  ringleader checkpoint list demo-run", checkpointList)
+	sub("show", "Show a checkpoint's manifest and tensors", "  ringleader checkpoint show demo-run", checkpointShow)
+	sub("verify", "Read every byte of a checkpoint and compare it with its manifest", "  ringleader checkpoint verify s3://bucket/run/step-00000300-1234abcd", checkpointVerify)
+	sub("digest", "Print the state digest, recomputed from the files", "  ringleader checkpoint digest demo-run", checkpointDigest)
+	return cmd
+}
+
+func checkpointList(ctx context.Context, w io.Writer, url string) error {
+	store, _, err := openRun(ctx, url)
+	if err != nil {
+		return err
+	}
+	found, err := committed(ctx, store)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "STEP\tSTATE DIGEST\tSIZE\tFILES\tDIRECTORY")
+	for _, f := range found {
+		m, _, err := checkpoints.ReadManifest(ctx, store, f.Dir)
+		if err != nil {
+			fmt.Fprintf(t, "%d\t-\t-\t-\t%s (%v)\n", f.Step, f.Dir, err)
+			continue
+		}
+		var size int64
+		for _, file := range m.Files {
+			size += file.Size
+		}
+		fmt.Fprintf(t, "%d\t%s\t%.1f MiB\t%d\t%s\n", m.Step, m.State, float64(size)/(1<<20), len(m.Files), f.Dir)
+	}
+	return t.Flush()
+}
+
+// committed lists the checkpoints that have a manifest, newest first; none is an error.
+func committed(ctx context.Context, store checkpoints.Store) ([]checkpoints.Found, error) {
+	found, err := checkpoints.List(ctx, store, "")
+	if err != nil {
+		return nil, withCode(exitUnreachable, err)
+	}
+	found = slices.DeleteFunc(found, func(f checkpoints.Found) bool { return !f.Committed })
+	if len(found) == 0 {
+		return nil, withCode(exitInput, fmt.Errorf("no checkpoint under %s", store.URL()))
+	}
+	return found, nil
+}
+
+// loadCheckpoint loads a step directory, or the newest good checkpoint of a run, saying on stderr what it passed over.
+func loadCheckpoint(ctx context.Context, url string, warn io.Writer) (*checkpoints.State, *checkpoints.Manifest, string, error) {
+	store, dir, err := openRun(ctx, url)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if dir != "" {
+		st, m, err := checkpoints.Load(ctx, store, dir)
+		return st, m, join(store.URL(), dir), withCode(exitInput, err)
+	}
+	st, m, skipped, err := checkpoints.LoadNewest(ctx, store, "")
+	for _, s := range skipped {
+		fmt.Fprintf(warn, "ringleader: passed over: %v\n", s)
+	}
+	if err != nil {
+		return nil, nil, "", withCode(exitInput, fmt.Errorf("run %s: %w", url, err))
+	}
+	return st, m, join(store.URL(), checkpoints.Dir(st.Step, st.Digest())), nil
+}
+
+func join(base, name string) string { return base + "/" + name }
+
+func checkpointShow(ctx context.Context, w io.Writer, url string) error {
+	st, m, where, err := loadCheckpoint(ctx, url, io.Discard)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "checkpoint      %s\nstep            %d\nstate digest    %s\njob digest      %s\nnumerics class  %s\nusers trained   %d\ntokens          %d\nledger          %016x\n",
+		where, st.Step, st.Digest(), m.Job, m.Numerics, st.Scalars.Users, st.Scalars.Tokens, st.Scalars.Ledger)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, f := range m.Files {
+		fmt.Fprintf(t, "file\t%s\t%d bytes\tsha256 %s\n", f.Name, f.Size, f.SHA256)
+	}
+	elements := 0
+	for _, p := range st.Params {
+		fmt.Fprintf(t, "tensor\t%s\t%v\tfloat32\n", p.Name, p.Shape)
+		elements += len(p.Data)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "parameters      %d\n", elements)
+	return err
+}
+
+func checkpointVerify(ctx context.Context, w io.Writer, url string) error {
+	store, dir, err := openRun(ctx, url)
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		found, err := committed(ctx, store)
+		if err != nil {
+			return err
+		}
+		dir = found[0].Dir
+	}
+	began := time.Now()
+	if problems := checkpoints.Verify(ctx, store, dir); len(problems) > 0 {
+		return withCode(exitInput, fmt.Errorf("%s: %w", join(store.URL(), dir), errors.Join(problems...)))
+	}
+	_, err = fmt.Fprintf(w, "%s: every byte is as its manifest says (%.1f s)\n", join(store.URL(), dir), time.Since(began).Seconds())
+	return err
+}
+
+func checkpointDigest(ctx context.Context, w io.Writer, url string) error {
+	st, _, _, err := loadCheckpoint(ctx, url, io.Discard)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, st.Digest())
+	return err
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader/dataset"
+	"github.com/ringleader-dev/ringleader/device/cpu"
+	"github.com/ringleader-dev/ringleader/evaluation"
+)
+
+func newEvaluate() *cobra.Command {
+	var checkpoint, data, jsonFile string
+	cmd := &cobra.Command{
+		Use:   "evaluate",
+		Short: "Recall@10 of a checkpoint on users that never trained, beside its baselines",
+		Long: "Embeds the held-out users at the data set's cut and looks for what they did in the window after it, for all items and for those new to\n" +
+			"the user. The baselines that a personal model has to beat are printed beside it: popularity, item-kNN, the user's own repeats.",
+		Example: "  ringleader evaluate --checkpoint demo-run/faulted --data demo-run/data --json report.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := evaluateCheckpoint(cmd.Context(), checkpoint, data, cmd.ErrOrStderr())
+			if jsonFile != "" {
+				var v any = report
+				if err != nil {
+					v = map[string]string{"error": err.Error()}
+				}
+				err = errors.Join(err, writeJSON(cmd.OutOrStdout(), jsonFile, v))
+			}
+			if err != nil || jsonFile == "-" {
+				return err
+			}
+			return report.Text(cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&checkpoint, "checkpoint", "", "a run (its newest good checkpoint) or one step directory (required)")
+	f.StringVar(&data, "data", "", "data set (required)")
+	f.StringVar(&jsonFile, "json", "", "write the report to this file; - is standard output")
+	must(cmd.MarkFlagRequired("checkpoint"))
+	must(cmd.MarkFlagRequired("data"))
+	return cmd
+}
+
+// evaluateCheckpoint scores a checkpoint with the model of the job that is stored beside it.
+func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Writer) (_ *evaluation.Report, err error) {
+	st, spec, _, err := loadWithJob(ctx, checkpoint, warn)
+	if err != nil {
+		return nil, fmt.Errorf("--checkpoint %s: %w", checkpoint, err)
+	}
+	ds, closeData, err := openData(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeData()) }()
+	if d := ds.Meta().Digest; d != spec.What.DataDigest {
+		fmt.Fprintf(warn, "ringleader: note: the checkpoint was trained on data set %s, this is %s\n", spec.What.DataDigest, d)
+	}
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev})
+}
+
+// openData opens a data set for one command, its cache in a temporary directory.
+func openData(ctx context.Context, url string) (*dataset.Dataset, func() error, error) {
+	store, err := openStore(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	cache, err := os.MkdirTemp("", "ringleader-data-")
+	if err != nil {
+		return nil, nil, err
+	}
+	ds, err := dataset.Open(ctx, store, cache)
+	if err != nil {
+		return nil, nil, errors.Join(withCode(exitInput, fmt.Errorf("data set %s: %w", url, err)), os.RemoveAll(cache))
+	}
+	return ds, func() error { return errors.Join(ds.Close(), os.RemoveAll(cache)) }, nil
+}

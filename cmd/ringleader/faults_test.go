@@ -1,0 +1,43 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestParseFault(t *testing.T) {
+	good := map[string]fault{
+		"kill:worker:1@40":     {kind: "kill", worker: 1, step: 40},
+		"kill:leader@60":       {kind: "kill", leader: true, step: 60},
+		"pause:worker:0@50:3s": {kind: "pause", step: 50, length: 3 * time.Second},
+		"join:worker@70":       {kind: "join", step: 70},
+	}
+	for spec, want := range good {
+		want.spec = spec
+		if got, err := parseFault(spec); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", spec, got, err, want)
+		}
+	}
+	for _, spec := range []string{"", "kill", "kill:worker@4", "kill:worker:x@4", "kill:worker:-1@4", "kill:worker:1@0", "kill:worker:1@4:3s",
+		"pause:worker:0@5", "pause:worker:0@5:-1s", "join:worker:1@3", "join:leader@3", "burn:worker:1@3"} {
+		if f, err := parseFault(spec); err == nil {
+			t.Errorf("%q: accepted as %+v", spec, f)
+		}
+	}
+}
+
+func TestCheckFaults(t *testing.T) {
+	faults, err := parseFaults([]string{"kill:worker:3@50", "join:worker@40"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFaults(faults, 3, 60); err != nil {
+		t.Errorf("a joiner may be killed: %v", err)
+	}
+	if err := checkFaults(faults, 2, 60); err == nil {
+		t.Error("worker 3 of 2 and a joiner: accepted")
+	}
+	if err := checkFaults(faults, 3, 45); err == nil {
+		t.Error("step 50 of 45: accepted")
+	}
+}

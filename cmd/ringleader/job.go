@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/internal/progress"
+	"github.com/ringleader-dev/ringleader/job"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
+)
+
+func newJob() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "job",
+		Short: "Write, check, submit and control jobs",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(jobInit(), jobValidate(), jobSubmit(), jobList(), jobShow(), jobWatch(),
+		jobControl("pause", "Checkpoint a job and free its workers", rpcpb.JobAction_JOB_ACTION_PAUSE),
+		jobControl("resume", "Queue a paused job again", rpcpb.JobAction_JOB_ACTION_RESUME),
+		jobControl("cancel", "End a job; its checkpoints stay", rpcpb.JobAction_JOB_ACTION_CANCEL))
+	return cmd
+}
+
+func jobInit() *cobra.Command {
+	return &cobra.Command{
+		Use: "init", Short: "Print a commented job file", Example: "  ringleader job init > job.yaml", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(job.Template())
+			return err
+		},
+	}
+}
+
+func jobValidate() *cobra.Command {
+	var flags jobFlags
+	cmd := &cobra.Command{
+		Use: "validate FILE", Short: "Check a job file, against its data too, and print its digest", Example: "  ringleader job validate job.yaml", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := flags.load(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; job digest %s\n", args[0], spec.What.Digest())
+			return err
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// withClient runs f with a client of the cluster.
+func withClient(cluster *clusterFlags, f func(*client.Client) error) error {
+	token, err := cluster.token()
+	if err != nil {
+		return err
+	}
+	cl, err := client.Dial(cluster.coordinators, token, client.Options{})
+	if err != nil {
+		return withCode(exitUsage, err)
+	}
+	return errors.Join(f(cl), cl.Close())
+}
+
+func jobSubmit() *cobra.Command {
+	var flags jobFlags
+	var cluster clusterFlags
+	var key, resume string
+	var wait, fork bool
+	cmd := &cobra.Command{
+		Use: "submit FILE", Short: "Submit a job; with the same --key, only once", Args: cobra.ExactArgs(1),
+		Example: "  ringleader job submit job.yaml --key nightly-2022-09-18 --wait",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := flags.load(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if spec.How.Store == "" {
+				return withCode(exitInput, fmt.Errorf("job file %s: how.store is empty; allowed: a path, file:///PATH, s3://BUCKET/PREFIX", args[0]))
+			}
+			plan := &localPlan{spec: spec}
+			if err := plan.resumeFrom(cmd.Context(), resume, fork); err != nil {
+				return err
+			}
+			canonical, err := job.Canonical(spec)
+			if err != nil {
+				return err
+			}
+			return withClient(&cluster, func(cl *client.Client) error {
+				j, err := cl.Submit(cmd.Context(), &rpcpb.SubmitJobRequest{Key: key, Spec: canonical, ResumeUrl: plan.resumeURL, ResumeStep: int64(plan.resumeStep)})
+				if err != nil {
+					return withCode(exitUnreachable, err)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), j.Id)
+				if !wait {
+					return nil
+				}
+				return watchJob(cmd.Context(), cl, j.Id, cmd.ErrOrStderr())
+			})
+		},
+	}
+	flags.register(cmd)
+	cluster.register(cmd)
+	cmd.Flags().StringVar(&key, "key", "", "idempotency key: submitting again with the same key returns the same job")
+	cmd.Flags().StringVar(&resume, "resume", "", "continue from a run's newest good checkpoint, or from one step directory")
+	cmd.Flags().BoolVar(&fork, "fork", false, "resume although the job's \"what\" differs from the checkpoint's")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the job's end, showing its progress")
+	return cmd
+}
+
+func jobList() *cobra.Command {
+	var cluster clusterFlags
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the jobs", Example: "  ringleader job list", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withClient(&cluster, func(cl *client.Client) error {
+				jobs, err := cl.List(cmd.Context())
+				if err != nil {
+					return withCode(exitUnreachable, err)
+				}
+				t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+				fmt.Fprintln(t, "JOB\tNAME\tSTATE\tSTEP\tREASON")
+				for _, j := range jobs {
+					fmt.Fprintf(t, "%s\t%s\t%s\t%d/%d\t%s\n", j.Id, j.Name, stateName(j.State), j.GetProgress().GetStep(), j.Steps, j.Reason)
+				}
+				return t.Flush()
+			})
+		},
+	}
+	cluster.register(cmd)
+	return cmd
+}
+
+// stateName is the word of the glossary.
+func stateName(s rpcpb.JobState) string {
+	switch s {
+	case rpcpb.JobState_JOB_STATE_QUEUED:
+		return "queued"
+	case rpcpb.JobState_JOB_STATE_RUNNING:
+		return "running"
+	case rpcpb.JobState_JOB_STATE_PAUSED:
+		return "paused"
+	case rpcpb.JobState_JOB_STATE_FINISHING:
+		return "finishing"
+	case rpcpb.JobState_JOB_STATE_SUCCEEDED:
+		return "succeeded"
+	case rpcpb.JobState_JOB_STATE_FAILED:
+		return "failed"
+	case rpcpb.JobState_JOB_STATE_CANCELLED:
+		return "cancelled"
+	}
+	return "unknown"
+}
+
+func jobShow() *cobra.Command {
+	var cluster clusterFlags
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show a job: its state, generations, checkpoints and history", Example: "  ringleader job show job-1", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withClient(&cluster, func(cl *client.Client) error {
+				j, err := cl.Get(cmd.Context(), args[0])
+				if err != nil {
+					return withCode(exitUnreachable, err)
+				}
+				return printJob(cmd.OutOrStdout(), j)
+			})
+		},
+	}
+	cluster.register(cmd)
+	return cmd
+}
+
+func printJob(w io.Writer, j *rpcpb.JobInfo) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "job\t%s\nname\t%s\nstate\t%s\nreason\t%s\njob digest\t%s\nstep\t%d of %d\n", j.Id, j.Name, stateName(j.State), j.Reason, j.JobDigest, j.GetProgress().GetStep(), j.Steps)
+	for _, g := range j.Generations {
+		fmt.Fprintf(t, "generation %d\tfrom step %d on %v: %s\n", g.Number, g.FirstStep, g.Members, g.Reason)
+	}
+	for _, c := range j.Checkpoints {
+		fmt.Fprintf(t, "checkpoint\tstep %d, state digest %s, %s\n", c.Step, c.StateDigest, c.Directory)
+	}
+	for _, e := range j.Events {
+		fmt.Fprintf(t, "%s\t%s\n", time.UnixMilli(e.TimeMs).UTC().Format(time.DateTime), e.Text)
+	}
+	return t.Flush()
+}
+
+func jobWatch() *cobra.Command {
+	var cluster clusterFlags
+	cmd := &cobra.Command{
+		Use: "watch ID", Short: "Follow a job until it ends", Example: "  ringleader job watch job-1", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withClient(&cluster, func(cl *client.Client) error {
+				return watchJob(cmd.Context(), cl, args[0], cmd.ErrOrStderr())
+			})
+		},
+	}
+	cluster.register(cmd)
+	return cmd
+}
+
+// watchJob shows a job until it ends or is paused; an end other than success is an error.
+func watchJob(ctx context.Context, cl *client.Client, id string, w io.Writer) error {
+	show := newDisplay(w)
+	defer show.Done()
+	var seen uint64
+	var last *rpcpb.JobInfo
+	err := cl.Watch(ctx, id, func(j *rpcpb.JobInfo) error {
+		last = j
+		for _, e := range j.Events {
+			if e.Number > seen {
+				seen = e.Number
+				show.Note(e.Text)
+			}
+		}
+		show.Update(jobProgress(j))
+		return nil
+	})
+	if err != nil {
+		return withCode(exitUnreachable, fmt.Errorf("watch job %s: %w", id, err))
+	}
+	if s := last.GetState(); s == rpcpb.JobState_JOB_STATE_FAILED || s == rpcpb.JobState_JOB_STATE_CANCELLED {
+		return fmt.Errorf("job %s %s: %s", id, stateName(s), last.Reason)
+	}
+	return nil
+}
+
+// jobProgress is what a display shows of a job.
+func jobProgress(j *rpcpb.JobInfo) progress.State {
+	p := j.GetProgress()
+	s := progress.State{Step: ringleader.Step(p.GetStep()), Steps: ringleader.Step(j.Steps), Loss: p.GetLoss(), UsersPerSecond: p.GetUsersPerS(), TokensPerSecond: p.GetTokensPerS()}
+	if n := len(j.Generations); n > 0 {
+		s.Generation, s.Workers = ringleader.Generation(j.Generations[n-1].Number), len(j.Generations[n-1].Members)
+	}
+	if n := len(j.Checkpoints); n > 0 {
+		s.Checkpoint = ringleader.Step(j.Checkpoints[n-1].Step)
+	}
+	if j.State == rpcpb.JobState_JOB_STATE_QUEUED {
+		s.Waiting = j.Reason
+	}
+	return s
+}
+
+func jobControl(word, short string, action rpcpb.JobAction) *cobra.Command {
+	var cluster clusterFlags
+	cmd := &cobra.Command{
+		Use: word + " ID", Short: short, Example: "  ringleader job " + word + " job-1", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withClient(&cluster, func(cl *client.Client) error {
+				j, err := cl.Control(cmd.Context(), args[0], action)
+				if err != nil {
+					return withCode(exitUnreachable, err)
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", j.Id, stateName(j.State), j.Reason)
+				return err
+			})
+		},
+	}
+	cluster.register(cmd)
+	return cmd
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader/dataset"
+	"github.com/ringleader-dev/ringleader/job"
+	"github.com/ringleader-dev/ringleader/model"
+)
+
+// jobFlags are --set, on every command that takes a job file.
+type jobFlags struct{ set []string }
+
+func (f *jobFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a field of the job file, for example --set what.optimizer.lr=0.001 (repeatable)")
+}
+
+// load reads a job file, applies --set, checks it against its data, and pins the data's digest.
+func (f *jobFlags) load(ctx context.Context, path string) (job.Spec, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return job.Spec{}, withCode(exitInput, fmt.Errorf("read job file: %w", err))
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return job.Spec{}, err
+	}
+	spec, err := job.Parse(text, dir, f.set...)
+	if err != nil {
+		return job.Spec{}, withCode(exitInput, fmt.Errorf("job file %s: %w", path, err))
+	}
+	return spec, pin(ctx, &spec)
+}
+
+// pin fixes the content of the data that the job was written for, and refuses a model that cannot be built on it.
+func pin(ctx context.Context, spec *job.Spec) error {
+	store, err := openStore(ctx, spec.What.Data)
+	if err != nil {
+		return err
+	}
+	meta, err := dataset.ReadMeta(ctx, store)
+	if err != nil {
+		return withCode(exitInput, fmt.Errorf("what.data %s: %w", spec.What.Data, err))
+	}
+	if d := spec.What.DataDigest; d != "" && d != meta.Digest {
+		return withCode(exitInput, fmt.Errorf("what.data_digest %s: the data set at %s has %s", d, spec.What.Data, meta.Digest))
+	}
+	spec.What.DataDigest = meta.Digest
+	if _, err := model.New(spec.What, meta); err != nil {
+		return withCode(exitInput, err)
+	}
+	return nil
+}

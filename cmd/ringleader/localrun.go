@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/internal/progress"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
+)
+
+// display is what a run shows while it goes on.
+type display = *progress.Display
+
+func newDisplay(w io.Writer) display {
+	f, ok := w.(*os.File)
+	return progress.New(w, ok && term.IsTerminal(int(f.Fd())), time.Now)
+}
+
+// startLimit bounds how long the processes of a local cluster may take to find one another.
+const startLimit = 60 * time.Second
+
+// localRun is one job on one local cluster. All fields belong to the goroutine of run.
+type localRun struct {
+	plan    *localPlan
+	spec    []byte
+	cluster *cluster
+	client  *client.Client
+	show    display
+	report  *localReport
+
+	began  time.Time
+	job    *rpcpb.JobInfo
+	events uint64 // number of the newest event shown
+	shown  progress.State
+
+	completed ringleader.Step // highest step that any member completed
+	since     time.Time       // when
+	first     time.Time       // when the first step was completed
+	users     int64           // trained since then
+	atHold    map[*child]event
+	pending   []fault // not yet delivered
+	struck    []*strike
+}
+
+// strike is a delivered fault whose cost is being measured.
+type strike struct {
+	fault
+	report *faultReport
+	at     time.Time
+	joiner *child
+	worst  time.Duration // leader: longest step interval so far
+}
+
+func (r *localRun) run(ctx context.Context, o localOptions) error {
+	if err := r.start(ctx, o); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	updates := make(chan *rpcpb.JobInfo, 1)
+	watched := make(chan error, 1)
+	go func() { watched <- r.watch(ctx, updates) }()
+	for {
+		select {
+		case <-ctx.Done():
+			return withCode(exitInterrupted, errors.New("interrupted; the last checkpoint is in "+r.plan.spec.How.Store))
+		case err := <-watched:
+			if err != nil {
+				return withCode(exitUnreachable, fmt.Errorf("watch job: %w", err))
+			}
+			watched = nil
+		case j := <-updates:
+			if err := r.update(j); err != nil || ended(j.State) {
+				return errors.Join(err, r.finish())
+			}
+		case h := <-r.cluster.heard:
+			if err := r.hear(ctx, h); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// start brings the cluster up and submits the job.
+func (r *localRun) start(ctx context.Context, o localOptions) (err error) {
+	r.pending, r.atHold = slices.Clone(r.plan.faults), map[*child]event{}
+	r.report.Faults = []*faultReport{}
+	if err := r.cluster.startCoordinators(o.coordinators); err != nil {
+		return err
+	}
+	for range o.workers {
+		if _, err := r.cluster.startWorker(r.plan.spec.How.Device, r.holds()); err != nil {
+			return err
+		}
+	}
+	if r.client, err = client.Dial(r.cluster.addresses, r.cluster.token, client.Options{}); err != nil {
+		return err
+	}
+	err = waitFor(ctx, startLimit, fmt.Sprintf("%d workers attached", o.workers), func(ctx context.Context) (bool, error) {
+		for _, ch := range slices.Concat(r.cluster.coordinators, r.cluster.workers) {
+			if !ch.alive() {
+				return false, fmt.Errorf("%s %w: %s", ch.name, errChildEnded, ch.tail())
+			}
+		}
+		n, err := r.attached(ctx)
+		if err != nil {
+			return false, nil // no leader yet
+		}
+		return n == o.workers, nil
+	})
+	if err != nil {
+		return withCode(exitUnreachable, err)
+	}
+	r.began = time.Now()
+	r.job, err = r.client.Submit(ctx, &rpcpb.SubmitJobRequest{Key: "local", Spec: r.spec, ResumeUrl: r.plan.resumeURL, ResumeStep: int64(r.plan.resumeStep)})
+	return err
+}
+
+func (r *localRun) attached(ctx context.Context) (int, error) {
+	info, err := r.client.Cluster(ctx)
+	n := 0
+	for _, w := range info.GetWorkers() {
+		if w.Attached {
+			n++
+		}
+	}
+	return n, err
+}
+
+// watch passes the job on whenever it changes; only the newest matters.
+func (r *localRun) watch(ctx context.Context, updates chan *rpcpb.JobInfo) error {
+	return r.client.Watch(ctx, r.job.Id, func(j *rpcpb.JobInfo) error {
+		select {
+		case <-updates:
+		default:
+		}
+		updates <- j
+		return nil
+	})
+}
+
+func ended(s rpcpb.JobState) bool {
+	switch s {
+	case rpcpb.JobState_JOB_STATE_SUCCEEDED, rpcpb.JobState_JOB_STATE_FAILED, rpcpb.JobState_JOB_STATE_CANCELLED:
+		return true
+	}
+	return false
+}
+
+// holds are the steps at which a worker that is started now has to wait.
+func (r *localRun) holds() []string {
+	var steps []string
+	for _, f := range r.pending {
+		steps = append(steps, strconv.FormatInt(int64(f.step), 10))
+	}
+	return slices.Compact(steps)
+}
+
+// update shows what changed about the job.
+func (r *localRun) update(j *rpcpb.JobInfo) error {
+	r.job = j
+	for _, e := range j.Events {
+		if e.Number > r.events {
+			r.events = e.Number
+			r.show.Note(e.Text)
+		}
+	}
+	r.shown.Steps = ringleader.Step(j.Steps)
+	if last := lastStep(r.plan.spec); last > 0 {
+		r.shown.Steps = last
+	}
+	if n := len(j.Generations); n > 0 {
+		g := j.Generations[n-1]
+		r.shown.Generation, r.shown.Workers = ringleader.Generation(g.Number), len(g.Members)
+	}
+	if n := len(j.Checkpoints); n > 0 {
+		r.shown.Checkpoint = ringleader.Step(j.Checkpoints[n-1].Step)
+	}
+	r.shown.Waiting = ""
+	if j.State == rpcpb.JobState_JOB_STATE_QUEUED {
+		r.shown.Waiting = j.Reason
+	}
+	if p := j.Progress; p != nil {
+		r.shown.UsersPerSecond, r.shown.TokensPerSecond = p.UsersPerS, p.TokensPerS
+	}
+	r.show.Update(r.shown)
+	if j.State == rpcpb.JobState_JOB_STATE_FAILED || j.State == rpcpb.JobState_JOB_STATE_CANCELLED {
+		return fmt.Errorf("job %s: %s", j.Id, j.Reason)
+	}
+	return nil
+}
+
+// hear follows the workers' steps, delivers faults at holds, and notices children that end on their own.
+func (r *localRun) hear(ctx context.Context, h heard) error {
+	if h.ended {
+		delete(r.atHold, h.from)
+		if !h.from.lost {
+			return fmt.Errorf("%s %w: %s", h.from.name, errChildEnded, h.from.tail())
+		}
+		return nil
+	}
+	if h.event.Event != "step" {
+		return nil
+	}
+	r.measure(h)
+	if h.event.Step > r.completed {
+		if r.first.IsZero() {
+			r.first = h.at
+		} else {
+			r.users += h.event.Users
+		}
+		r.completed, r.since = h.event.Step, h.at
+		r.report.FinalLoss = h.event.Loss
+		r.shown.Step, r.shown.Loss = h.event.Step, h.event.Loss
+		r.show.Update(r.shown)
+	}
+	if len(r.pending) == 0 || h.event.Step != r.pending[0].step {
+		return nil
+	}
+	r.atHold[h.from] = h.event
+	waiting := 0
+	for _, e := range r.atHold {
+		if e.Step == h.event.Step && e.Generation == h.event.Generation {
+			waiting++
+		}
+	}
+	if waiting < h.event.Size {
+		return nil
+	}
+	return r.strikeAll(ctx, h.event.Step)
+}
+
+// measure adds a completed step to the costs of the faults before it.
+func (r *localRun) measure(h heard) {
+	for _, s := range r.struck {
+		switch {
+		case s.leader:
+			if h.event.Step > r.completed && s.at.Add(5*time.Second).After(r.since) {
+				s.worst = max(s.worst, h.at.Sub(later(r.since, s.at)))
+				s.report.RecoverySeconds = secondsOf(s.worst)
+			}
+		case s.report.RecoverySeconds != nil:
+		case s.joiner != nil && h.from != s.joiner:
+		case h.event.Step > s.step:
+			s.report.RecoverySeconds = secondsOf(h.at.Sub(s.at))
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func secondsOf(d time.Duration) *float64 {
+	s := math.Round(d.Seconds()*1e4) / 1e4
+	return &s
+}
+
+// strikeAll delivers all faults of a step and lets the workers go on.
+func (r *localRun) strikeAll(ctx context.Context, step ringleader.Step) error {
+	for len(r.pending) > 0 && r.pending[0].step == step {
+		f := r.pending[0]
+		r.pending = r.pending[1:]
+		s := &strike{fault: f, report: &faultReport{Fault: f.spec}}
+		if err := r.strike(ctx, s); err != nil {
+			return fmt.Errorf("--fault %q had no effect: %w", f.spec, err)
+		}
+		r.show.Note("fault " + f.spec)
+		r.struck = append(r.struck, s)
+		r.report.Faults = append(r.report.Faults, s.report)
+	}
+	clear(r.atHold)
+	for _, w := range r.cluster.workers {
+		w.say(fmt.Sprintf("go %d", step))
+	}
+	return nil
+}
+
+// strike delivers one fault.
+func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
+	if s.kind == "join" {
+		return r.joinWorker(ctx, s)
+	}
+	victim, err := r.victim(ctx, s.fault)
+	if err != nil {
+		return err
+	}
+	if !victim.alive() || victim.lost {
+		return fmt.Errorf("%s is not running", victim.name)
+	}
+	s.at = time.Now()
+	if s.kind == "pause" {
+		// It wakes up on its own, whatever this goroutine is busy with then.
+		time.AfterFunc(s.length, func() { _ = victim.signal(syscall.SIGCONT) })
+		return victim.signal(syscall.SIGSTOP)
+	}
+	victim.lost = true
+	if err := victim.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-victim.done
+	return nil
+}
+
+func (r *localRun) victim(ctx context.Context, f fault) (*child, error) {
+	if !f.leader {
+		return r.cluster.workers[f.worker], nil
+	}
+	info, err := r.client.Cluster(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the leader: %w", err)
+	}
+	i := slices.Index(r.cluster.addresses, info.LeaderAddress)
+	if i < 0 {
+		return nil, fmt.Errorf("find the leader: %q is none of the coordinators", info.LeaderAddress)
+	}
+	return r.cluster.coordinators[i], nil
+}
+
+// joinWorker starts a worker and waits until it is attached.
+func (r *localRun) joinWorker(ctx context.Context, s *strike) (err error) {
+	before, err := r.attached(ctx)
+	if err != nil {
+		return err
+	}
+	if s.joiner, err = r.cluster.startWorker(r.plan.spec.How.Device, r.holds()); err != nil {
+		return err
+	}
+	err = waitFor(ctx, startLimit, s.joiner.name+" attached", func(ctx context.Context) (bool, error) {
+		if !s.joiner.alive() {
+			return false, fmt.Errorf("%s %w: %s", s.joiner.name, errChildEnded, s.joiner.tail())
+		}
+		n, err := r.attached(ctx)
+		return err == nil && n > before, nil
+	})
+	s.at = time.Now()
+	return err
+}
+
+// finish completes the report when the job has ended.
+func (r *localRun) finish() error {
+	now := time.Now()
+	j := r.job
+	for _, g := range j.Generations {
+		r.report.Generations = append(r.report.Generations, generationReport{Number: g.Number, Members: g.Members, FirstStep: g.FirstStep, Reason: g.Reason})
+	}
+	r.report.Seconds = math.Round(now.Sub(r.began).Seconds()*1e3) / 1e3
+	if d := r.since.Sub(r.first).Seconds(); d > 0 {
+		r.report.UsersPerS = math.Round(float64(r.users)/d*10) / 10
+	}
+	if n := len(j.Checkpoints); n > 0 {
+		c := j.Checkpoints[n-1]
+		r.report.finish(r.plan.spec.How.Store, ringleader.Step(c.Step), c.Directory, c.StateDigest)
+	}
+	if len(r.pending) > 0 && j.State == rpcpb.JobState_JOB_STATE_SUCCEEDED {
+		return fmt.Errorf("--fault %q had no effect: the job ended at step %d", r.pending[0].spec, r.report.Steps)
+	}
+	return r.client.Close()
+}

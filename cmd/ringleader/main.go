@@ -1,0 +1,94 @@
+// Command ringleader is the one binary: coordinator, worker, command line. One sub-command a file; only here are
+// implementations of the seams chosen, and only here is the environment read.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, documented in docs/exit-codes.md.
+const (
+	exitFailed      = 1 // the command did its work and the answer is no: a fault without effect, digests differ, a job failed
+	exitUsage       = 2 // wrong flags or arguments
+	exitInput       = 3 // a job file, data set or checkpoint that is wrong
+	exitUnreachable = 4 // coordinators, a store or a worker could not be reached
+	exitInterrupted = 130
+)
+
+// exitError gives an error its exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func withCode(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{code, err}
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	// One line on stderr, whatever was joined into the error.
+	fmt.Fprintln(os.Stderr, "ringleader:", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	var coded *exitError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case ctx.Err() != nil:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ringleader",
+		Short:         "Train user-sequence models on an elastic gang of workers; the bits depend on the job, never on the cluster",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
+	root.AddCommand(
+		newDemo(), newLocal(),
+		newData(), newJob(), newCheckpoint(), newEvaluate(),
+		newCoordinator(), newWorker(), newVersion(),
+	)
+	for _, c := range root.Commands() {
+		usageErrors(c)
+	}
+	return root
+}
+
+// usageErrors makes wrong positional arguments exit like wrong flags.
+func usageErrors(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error { return withCode(exitUsage, check(cmd, args)) }
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/worker"
+)
+
+// event is a line that a supervised child writes on its standard output.
+type event struct {
+	Event      string                `json:"event"` // joined, step
+	Generation ringleader.Generation `json:"generation"`
+	Rank       ringleader.Rank       `json:"rank"`
+	Size       int                   `json:"size"`
+	Step       ringleader.Step       `json:"step"`
+	Loss       float64               `json:"loss"`
+	Users      int64                 `json:"users"`
+	Tokens     int64                 `json:"tokens"`
+	Seconds    float64               `json:"seconds"`
+}
+
+// supervised ties a child process to the ringleader that started it: the child ends when its standard input does, so that nothing is
+// left behind however the parent ended. A worker also says on standard output what it completed, and waits at the steps in --hold for
+// a line "go STEP".
+type supervised struct {
+	ctx  context.Context
+	stop context.CancelFunc
+	out  io.Writer
+	mu   sync.Mutex
+	held map[ringleader.Step]chan struct{}
+}
+
+func newSupervised(ctx context.Context, in io.Reader, out io.Writer) *supervised {
+	s := &supervised{out: out, held: map[ringleader.Step]chan struct{}{}}
+	s.ctx, s.stop = context.WithCancel(ctx)
+	go s.listen(in)
+	return s
+}
+
+// listen follows the parent's orders. It ends the process when the parent is gone without having said "stop": whatever the
+// process was waiting for, nobody is left to see it.
+func (s *supervised) listen(in io.Reader) {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		word, arg, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "stop":
+			s.stop()
+		case "go":
+			if step, err := strconv.ParseInt(arg, 10, 64); err == nil {
+				s.release(ringleader.Step(step))
+			}
+		}
+	}
+	if s.ctx.Err() == nil {
+		os.Exit(exitInterrupted)
+	}
+}
+
+func (s *supervised) hold(steps []int64) {
+	for _, n := range steps {
+		s.held[ringleader.Step(n)] = make(chan struct{})
+	}
+}
+
+func (s *supervised) release(step ringleader.Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.held[step]; c != nil {
+		close(c)
+		delete(s.held, step)
+	}
+}
+
+func (s *supervised) gate(step ringleader.Step) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[step]
+}
+
+func (s *supervised) say(e event) {
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = s.out.Write(append(line, '\n'))
+	}
+	if err != nil {
+		s.stop() // nobody listens any more
+	}
+}
+
+// Joined implements worker.Observer.
+func (s *supervised) Joined(m worker.Membership) {
+	s.say(event{Event: "joined", Generation: m.Generation, Rank: m.Rank, Size: m.Size, Step: m.Step})
+}
+
+// Completed implements worker.Observer.
+func (s *supervised) Completed(ctx context.Context, r worker.StepReport) {
+	gate := s.gate(r.Step)
+	s.say(event{Event: "step", Generation: r.Generation, Rank: r.Rank, Size: r.Size, Step: r.Step,
+		Loss: r.Loss, Users: r.Users, Tokens: r.Tokens, Seconds: r.Seconds})
+	if gate == nil {
+		return
+	}
+	select {
+	case <-gate:
+	case <-ctx.Done():
+	case <-s.ctx.Done():
+	}
+}

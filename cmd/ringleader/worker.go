@@ -1,0 +1,134 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/device/cpu"
+	"github.com/ringleader-dev/ringleader/internal/atomicfile"
+	"github.com/ringleader-dev/ringleader/internal/rpcauth"
+	"github.com/ringleader-dev/ringleader/worker"
+)
+
+func newWorker() *cobra.Command {
+	var cluster clusterFlags
+	var o struct {
+		dir, cache, id, device, bind, advertise, isa string
+		lanes                                        int
+		insecure, supervised                         bool
+		hold                                         []int64
+	}
+	cmd := &cobra.Command{
+		Use:     "worker",
+		Short:   "Run one worker",
+		Example: "  ringleader worker --coordinators 127.0.0.1:7600,127.0.0.1:7601,127.0.0.1:7602 --device cpu --dir /var/lib/ringleader-worker --token-file token",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			token, err := cluster.token()
+			if err != nil {
+				return err
+			}
+			if err := rpcauth.CheckBind("--bind", o.bind, o.insecure); err != nil {
+				return withCode(exitUsage, err)
+			}
+			if err := os.MkdirAll(o.dir, 0o755); err != nil {
+				return withCode(exitInput, fmt.Errorf("--dir: %w", err))
+			}
+			if o.id == "" {
+				if o.id, err = workerID(o.dir); err != nil {
+					return err
+				}
+			}
+			dev, err := openDevice(o.device, o.isa, o.lanes)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, dev.Close()) }()
+			listener, err := net.Listen("tcp", o.bind)
+			if err != nil {
+				return withCode(exitInput, fmt.Errorf("--bind %s: %w", o.bind, err))
+			}
+			if o.advertise == "" {
+				o.advertise = listener.Addr().String()
+			}
+			host, err := os.Hostname()
+			if err != nil {
+				return err
+			}
+			if o.cache == "" {
+				o.cache = o.dir
+			}
+			cfg := worker.Config{
+				ID: ringleader.WorkerID(o.id), Host: host, Coordinators: cluster.coordinators, Token: token,
+				Listener: listener, Advertise: o.advertise, Dir: o.cache, Device: dev, OpenStore: openStore,
+				Libraries: libraries(), Program: version, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+			}
+			ctx := cmd.Context()
+			if o.supervised {
+				s := newSupervised(ctx, os.Stdin, os.Stdout)
+				defer s.stop()
+				s.hold(o.hold)
+				cfg.Observer, ctx = s, s.ctx
+			}
+			return worker.Run(ctx, cfg)
+		},
+	}
+	f := cmd.Flags()
+	cluster.register(cmd)
+	f.StringVar(&o.device, "device", "cpu", "what to compute on: cpu")
+	f.StringVar(&o.dir, "dir", "", "directory for the worker's identity and caches (required)")
+	f.StringVar(&o.cache, "cache", "", "directory for caches of data sets, may be shared by the workers of a machine (default: --dir)")
+	f.StringVar(&o.id, "id", "", "name of this worker (default: random, kept in --dir)")
+	f.StringVar(&o.bind, "bind", "127.0.0.1:0", "address to listen on for other workers")
+	f.StringVar(&o.advertise, "advertise", "", "address under which other workers reach this one (default: the bound one)")
+	f.StringVar(&o.isa, "isa", "", "cap on the instruction set, so that unlike machines give the same bits: avx2, avx512, avx512_bf16, amx (default: the best there is)")
+	f.IntVar(&o.lanes, "lanes", 0, "shards computed at a time (default: one for each CPU)")
+	f.BoolVar(&o.insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
+	f.BoolVar(&o.supervised, "supervised", false, "")
+	f.Int64SliceVar(&o.hold, "hold", nil, "")
+	hide(cmd, "supervised")
+	hide(cmd, "hold")
+	must(cmd.MarkFlagRequired("dir"))
+	return cmd
+}
+
+// openDevice opens what --device names.
+func openDevice(name, isa string, lanes int) (device.Device, error) {
+	switch {
+	case name == "cpu":
+		dev, err := cpu.Open(cpu.Options{Lanes: lanes, ISA: isa})
+		return dev, withCode(exitUsage, err)
+	case strings.HasPrefix(name, "cuda"):
+		return nil, withCode(exitUsage, fmt.Errorf("--device %q: this build computes on the CPU only", name))
+	}
+	return nil, withCode(exitUsage, fmt.Errorf("--device %q: allowed: cpu", name))
+}
+
+// workerID reads the worker's name from its directory, or chooses one and keeps it there.
+func workerID(dir string) (string, error) {
+	path := filepath.Join(dir, "id")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		id := "w-" + strings.ToLower(rand.Text()[:10])
+		return id, atomicfile.WriteFile(path, []byte(id+"\n"), 0o644)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read worker's name: %w", err)
+	}
+	id := strings.TrimSpace(string(b))
+	if id == "" {
+		return "", fmt.Errorf("worker's name in %s is empty; remove the file to get a new one", path)
+	}
+	return id, nil
+}
