@@ -50,7 +50,7 @@ func newPart(name string, content io.ReaderAt, size int64) *Part {
 	p := &Part{Name: name, Size: size, content: content}
 	p.sum = sync.OnceValues(func() (sum [32]byte, err error) {
 		h := sha256.New()
-		if _, err := io.CopyBuffer(struct{ io.Writer }{h}, p.Reader(), make([]byte, 1<<18)); err != nil {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{h}, p.Reader(), make([]byte, min(size+1, 1<<18))); err != nil {
 			return sum, fmt.Errorf("hash %s: %w", name, err)
 		}
 		return [32]byte(h.Sum(nil)), nil

@@ -68,8 +68,8 @@ func (r *Reader) Read(x Data) error {
 	if x.Type() != e.Type || x.Len() != e.Len() {
 		return fmt.Errorf("read tensor %q: %d of %s into %d of %s", e.Name, e.Len(), e.Type, x.Len(), x.Type())
 	}
-	if r.buffer == nil {
-		r.buffer = make([]byte, 1<<16)
+	if want := int(min(1<<16, e.End-e.Begin)); len(r.buffer) < want {
+		r.buffer = make([]byte, want)
 	}
 	size := e.Type.Size()
 	for first := 0; first < x.Len(); {

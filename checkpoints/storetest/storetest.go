@@ -60,10 +60,15 @@ func Run(t *testing.T, open func(t *testing.T) checkpoints.Store, without ...Fea
 	}
 }
 
-// Content is size bytes that depend on seed.
+// Content is size bytes that depend on seed. They repeat after a number of bytes that divides no buffer's size, so that pieces that change
+// places are noticed.
 func Content(size int, seed byte) []byte {
+	const period = 65537
 	b := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b) // never fails
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b[:min(size, period)]) // never fails
+	for n := period; n < size; n *= 2 {
+		copy(b[n:], b[:n])
+	}
 	return b
 }
 
