@@ -88,6 +88,9 @@ func write[T any](b *builder, section int, at int64, data []T) error {
 	raw := bytesOf(data)
 	s := b.sections[section]
 	at *= int64(unsafe.Sizeof(*new(T)))
+	if len(raw) == 0 {
+		return nil // a column that the data set does not have: its section is empty wherever the others have come to
+	}
 	if at+int64(len(raw)) > s.length {
 		return fmt.Errorf("write cache: %d bytes at %d of section %d, which has %d", len(raw), at, section, s.length)
 	}
