@@ -138,7 +138,7 @@ func TestBaselinesAgainstReference(t *testing.T) {
 
 // Baselines must not see what comes after the cut, nor what held-out users did but the one at hand.
 func TestBaselinesOnSyntheticData(t *testing.T) {
-	d := synthetic(t, synth.Options{Users: 400, Items: 200})
+	d := synthetic(t, synth.Options{Users: 250, Items: 200})
 	all, err := Baselines(t.Context(), Options{Data: d})
 	if err != nil {
 		t.Fatal(err)

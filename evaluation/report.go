@@ -83,15 +83,20 @@ func row(w io.Writer, name string, r *Result) {
 	fmt.Fprintf(w, "%s\t%s\t%s\n", name, cells(&r.Figures), cells(&r.NewOnly))
 }
 
-// baselineOrder is the order of the table: the simplest first, and by name what it does not know.
+// baselineOrder is the order of the table: the simplest first; then what this build does not know, by name.
 func baselineOrder(b map[string]Result) []string {
-	return slices.SortedFunc(maps.Keys(b), func(x, y string) int {
-		i, j := slices.Index(baselineNames, x), slices.Index(baselineNames, y)
-		if i != j {
-			return i - j
+	var names []string
+	for _, name := range baselineNames {
+		if _, ok := b[name]; ok {
+			names = append(names, name)
 		}
-		return strings.Compare(x, y)
-	})
+	}
+	for _, name := range slices.Sorted(maps.Keys(b)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func wrap(text string, width int) string {
