@@ -1,0 +1,131 @@
+// Package worker is the loop of one worker: it attaches to the leader, runs the generations that it is assigned,
+// holds a state between them, hands it to joiners, and writes its share of checkpoints.
+//
+// A worker is crash-only: it may be killed at any time and keeps nothing on disk that matters. It decides nothing
+// about membership; it reports what it saw and waits for a newer generation.
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/allreduce/grpclink"
+	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/internal/rpcauth"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
+)
+
+// Config is what a worker needs. The zero value of an optional field means none.
+type Config struct {
+	ID           ringleader.WorkerID
+	Host         string // shown to people; tells members of one machine
+	Coordinators []string
+	Token        rpcauth.Token
+	Listener     net.Listener // of the worker's own services; Run closes it
+	Advertise    string       // address under which other workers reach Listener
+	Dir          string       // scratch: caches of data sets
+	Device       device.Device
+	OpenStore    func(ctx context.Context, url string) (checkpoints.Store, error)
+	Libraries    map[string]string // versions of the libraries that decide bits, for manifests
+	Program      string            // version of the program, for manifests
+	Log          *slog.Logger
+	Observer     Observer // optional
+}
+
+// Observer follows a worker from inside its process. Its methods are called between steps, by the goroutine that trains.
+type Observer interface {
+	// Joined is called when a generation's ring stands, before its first step.
+	Joined(Membership)
+	// Completed is called when an update is complete. The next step waits for it to return.
+	Completed(ctx context.Context, s StepReport)
+}
+
+// Membership is the worker's place in a generation.
+type Membership struct {
+	Job        ringleader.JobID
+	Generation ringleader.Generation
+	Rank       ringleader.Rank
+	Size       int
+	Step       ringleader.Step // completed steps at which it starts
+}
+
+// StepReport is what every member knows about a completed step.
+type StepReport struct {
+	Membership
+	Step    ringleader.Step // completed steps, this one included
+	Loss    float64         // mean over the step's users
+	Users   int64           // of this step, all shards
+	Tokens  int64
+	Seconds float64
+}
+
+// Validate reports every field that is missing.
+func (c *Config) Validate() error {
+	var errs []error
+	need := func(ok bool, field string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("worker config: %s is not set", field))
+		}
+	}
+	need(c.ID != "", "ID")
+	need(len(c.Coordinators) > 0, "Coordinators")
+	need(c.Token != "", "Token")
+	need(c.Listener != nil, "Listener")
+	need(c.Advertise != "", "Advertise")
+	need(c.Dir != "", "Dir")
+	need(c.Device != nil, "Device")
+	need(c.OpenStore != nil, "OpenStore")
+	need(c.Log != nil, "Log")
+	return errors.Join(errs...)
+}
+
+// Run attaches and works until ctx ends; then it leaves its gang and returns nil. Any other return means that the process
+// cannot go on as a worker and should exit.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	w := &agent{
+		cfg:         cfg,
+		incarnation: rand.Text(),
+		links:       grpclink.NewServer(),
+		peers:       newPeers(cfg.Token),
+	}
+	defer w.peers.close()
+	defer w.drop()
+
+	server := grpc.NewServer(append(cfg.Token.ServerOptions(), grpclink.ServerOptions()...)...)
+	w.links.Register(server)
+	rpcpb.RegisterPeerServiceServer(server, &stateServer{agent: w})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(cfg.Listener) }()
+	defer func() { w.links.Close(); server.Stop(); <-served }()
+
+	cl, err := client.Dial(cfg.Coordinators, cfg.Token, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := cl.Close(); err != nil {
+			cfg.Log.Warn("close client", "error", err)
+		}
+	}()
+	return w.run(ctx, cl, served)
+}
+
+// beat proves progress: operators, the ring and the control loop advance it.
+type beat = atomic.Uint64
+
+// seconds since t, as reports carry them.
+func seconds(t time.Time) float64 { return time.Since(t).Seconds() }
