@@ -10,7 +10,7 @@ import (
 )
 
 // preset is a job as the job file's preset fills it in.
-func preset(t *testing.T, name string) job.What {
+func preset(t testing.TB, name string) job.What {
 	t.Helper()
 	s, err := job.Default(name)
 	if err != nil {
