@@ -170,6 +170,7 @@ func (c *Coordinator) Close() error {
 			errs = append(errs, c.raft.Shutdown().Error())
 		}
 		if c.net != nil {
+			c.net.CloseStreams()
 			errs = append(errs, c.net.Close())
 		}
 		if c.mux != nil {

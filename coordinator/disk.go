@@ -12,12 +12,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 )
 
 // disk is what a node keeps: one directory, one owner.
 type disk struct {
 	id        string
 	lock      *os.File
+	meta      *metadb.BoltMetaDB // the log's table of contents: the log does not close it
 	log       *wal.WAL
 	snapshots *raft.FileSnapshotStore
 }
@@ -45,7 +47,8 @@ func openDisk(dir string, logger hclog.Logger) (d *disk, err error) {
 	if d.lock, err = lockFile(filepath.Join(dir, "lock")); err != nil {
 		return d, err
 	}
-	if d.log, err = wal.Open(filepath.Join(dir, "log"), wal.WithSegmentSize(segmentSize), wal.WithLogger(logger)); err != nil {
+	d.meta = &metadb.BoltMetaDB{}
+	if d.log, err = wal.Open(filepath.Join(dir, "log"), wal.WithMetaStore(d.meta), wal.WithSegmentSize(segmentSize), wal.WithLogger(logger)); err != nil {
 		return d, err
 	}
 	if d.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, logger); err != nil {
@@ -78,7 +81,7 @@ func (d *disk) identify() error {
 
 func (d *disk) close() error {
 	var errs []error
-	for _, c := range []io.Closer{closer(d.log), closer(d.lock)} {
+	for _, c := range []io.Closer{closer(d.log), closer(d.meta), closer(d.lock)} {
 		if c != nil {
 			errs = append(errs, c.Close())
 		}

@@ -18,6 +18,9 @@ type mux struct {
 	done       chan struct{}
 	once       sync.Once
 	accept     func(net.Conn) error // proves the token on a Raft connection
+
+	mu   sync.Mutex
+	open map[*tracked]bool // Raft's connections, which it does not close by itself
 }
 
 const (
@@ -27,7 +30,7 @@ const (
 )
 
 func newMux(l net.Listener, advertise net.Addr, accept func(net.Conn) error) *mux {
-	m := &mux{l: l, slots: make(chan struct{}, maxSniffing), done: make(chan struct{}), accept: accept}
+	m := &mux{l: l, slots: make(chan struct{}, maxSniffing), done: make(chan struct{}), accept: accept, open: map[*tracked]bool{}}
 	m.grpc = &queue{addr: advertise, conns: make(chan net.Conn), done: make(chan struct{}), over: m.done}
 	m.raft = &queue{addr: advertise, conns: make(chan net.Conn), done: make(chan struct{}), over: m.done}
 	m.wg.Add(1)
@@ -101,10 +104,14 @@ func (m *mux) sniff(conn net.Conn) (*queue, net.Conn, error) {
 	if err := m.accept(conn); err != nil {
 		return nil, nil, err
 	}
-	return m.raft, conn, conn.SetDeadline(time.Time{})
+	t := &tracked{conn, m}
+	m.mu.Lock()
+	m.open[t] = true
+	m.mu.Unlock()
+	return m.raft, t, conn.SetDeadline(time.Time{})
 }
 
-// close ends accepting, and connections that were not yet handed over.
+// close ends accepting, connections that were not yet handed over, and those of Raft.
 func (m *mux) close() error {
 	var err error
 	m.once.Do(func() {
@@ -112,7 +119,25 @@ func (m *mux) close() error {
 		err = m.l.Close()
 	})
 	m.wg.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for t := range m.open {
+		_ = t.Conn.Close() // it was only read from
+	}
+	clear(m.open)
 	return err
+}
+
+type tracked struct {
+	net.Conn
+	m *mux
+}
+
+func (t *tracked) Close() error {
+	t.m.mu.Lock()
+	delete(t.m.open, t)
+	t.m.mu.Unlock()
+	return t.Conn.Close()
 }
 
 // sniffed gives back what was read to find out what a connection is.
