@@ -16,7 +16,7 @@ INLINE view head_view(cpu_mat qkv, int64_t first, int64_t n, int64_t head, int64
 {
 	int64_t width = qkv.cols / 3, d = width / heads;
 	const float *q = row(qkv, first) + head * d;
-	view v = {q, q + width, q + 2 * width, qkv.stride, n, d, 1.0f / __builtin_sqrtf((float)d)};
+	view v = {q, q + width, q + 2 * width, qkv.stride, n, d, 1.0f / sqrt_f((float)d)};
 	return v;
 }
 

@@ -55,8 +55,8 @@ func effectiveISA() string {
 }
 
 // limitISA caps oneDNN, and returns what this package's own kernels may use.
-func limitISA(name string) (C.int, error) {
-	best := C.cpu_best_isa()
+func limitISA(name string) (kernels int, err error) {
+	best := int(C.cpu_best_isa())
 	if name == "" {
 		return best, nil
 	}
@@ -75,7 +75,7 @@ func limitISA(name string) (C.int, error) {
 	return 0, fmt.Errorf("isa is %q: want empty or one of %s", name, strings.Join(isaNames(), ", "))
 }
 
-func kernelISA(name string) C.int {
+func kernelISA(name string) int {
 	switch {
 	case strings.HasPrefix(name, "avx512") || name == "amx":
 		return C.CPU_AVX512

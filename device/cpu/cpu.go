@@ -34,7 +34,7 @@ type Options struct {
 // Device is the host.
 type Device struct {
 	lanes int
-	isa   C.int // of this package's kernels
+	isa   int // of this package's kernels
 	class string
 
 	mu     sync.Mutex
@@ -77,7 +77,7 @@ func (d *Device) NewLane(beat *atomic.Uint64) (device.Lane, error) {
 	if d.closed {
 		return nil, errors.New("open lane: the device is closed")
 	}
-	c := C.cpu_open_lane(d.isa)
+	c := C.cpu_open_lane(C.int(d.isa))
 	if c == nil {
 		return nil, errors.New("open lane: no memory")
 	}

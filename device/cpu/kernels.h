@@ -9,11 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 
-// Without errno, a square root is one instruction, and loops that hold one can be vectorised. (As a flag, cgo refuses it.)
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-math-errno")
-#endif
-
 #define INLINE static inline __attribute__((always_inline))
 
 // Addresses travel as integers: Go must not hold foreign memory as pointers, nor convert integers into pointers.

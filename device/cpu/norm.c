@@ -1,6 +1,7 @@
 // Normalisation of rows.
 #include "kernels.h"
 #include "reduce.h"
+#include "scalar.h"
 
 INLINE int cpu_layer_norm_body(cpu_lane *l, cpu_mat y, cpu_mat x, uintptr_t gamma, uintptr_t beta, uintptr_t mean, uintptr_t rstd)
 {
@@ -10,7 +11,7 @@ INLINE int cpu_layer_norm_body(cpu_lane *l, cpu_mat y, cpu_mat x, uintptr_t gamm
 	for (int64_t r = 0; r < x.rows; r++) {
 		float *d = row(y, r), *p = row(x, r);
 		float m = row_sum(p, x.cols) / n;
-		float s = 1.0f / __builtin_sqrtf(row_squares(p, m, x.cols) / n + 1e-5f);
+		float s = 1.0f / sqrt_f(row_squares(p, m, x.cols) / n + 1e-5f);
 		((float *)mean)[r] = m;
 		((float *)rstd)[r] = s;
 		ELEMENTWISE
@@ -59,7 +60,7 @@ INLINE int cpu_l2_norm_body(cpu_lane *l, cpu_mat y, uintptr_t norm, cpu_mat x)
 	(void)l;
 	for (int64_t r = 0; r < x.rows; r++) {
 		float *d = row(y, r), *p = row(x, r);
-		float s = __builtin_sqrtf(row_dot(p, p, x.cols));
+		float s = sqrt_f(row_dot(p, p, x.cols));
 		s = s < 1e-12f ? 1e-12f : s; // a NaN stays one
 		((float *)norm)[r] = s;
 		ELEMENTWISE

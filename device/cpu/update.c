@@ -89,22 +89,31 @@ INLINE int cpu_squared_norm_body(cpu_lane *l, double *sum, uintptr_t x, int64_t 
 }
 KERNEL(cpu_squared_norm, (cpu_lane * l, double *sum, uintptr_t x, int64_t n), l, sum, x, n)
 
+enum { ADAMW_BLOCK = 256 };
+
+// adamw_block: p = p - lr*((m/correction1) / (sqrt(v/correction2) + eps) + decay*p), after m and v.
+INLINE void adamw_block(float *p, float *m, float *v, const float *g, int64_t n, const cpu_adamw_scalars *a)
+{
+	float root[ADAMW_BLOCK], c1 = 1.0f - a->beta1, c2 = 1.0f - a->beta2;
+	ELEMENTWISE
+	for (int64_t i = 0; i < n; i++) {
+		float s = g[i] * a->scale;
+		m[i] = a->beta1 * m[i] + c1 * s;
+		v[i] = a->beta2 * v[i] + c2 * (s * s);
+		root[i] = v[i] / a->correction2;
+	}
+	sqrt_row(root, n);
+	ELEMENTWISE
+	for (int64_t i = 0; i < n; i++) p[i] = p[i] - a->lr * ((m[i] / a->correction1) / (root[i] + a->eps) + a->decay * p[i]);
+}
+
 INLINE void cpu_adamw_body(cpu_lane *l, uintptr_t pa, uintptr_t ma, uintptr_t va, uintptr_t ga, int64_t n, cpu_adamw_scalars a)
 {
 	(void)l;
 	float *p = (float *)pa, *m = (float *)ma, *v = (float *)va;
 	const float *g = (const float *)ga;
-	float c1 = 1.0f - a.beta1, c2 = 1.0f - a.beta2;
-	ELEMENTWISE
-	for (int64_t i = 0; i < n; i++) {
-		float s = g[i] * a.scale;
-		float m1 = a.beta1 * m[i] + c1 * s;
-		float v1 = a.beta2 * v[i] + c2 * (s * s);
-		float step = (m1 / a.correction1) / (__builtin_sqrtf(v1 / a.correction2) + a.eps) + a.decay * p[i];
-		m[i] = m1;
-		v[i] = v1;
-		p[i] = p[i] - a.lr * step;
-	}
+	for (int64_t i = 0; i < n; i += ADAMW_BLOCK)
+		adamw_block(p + i, m + i, v + i, g + i, n - i < ADAMW_BLOCK ? n - i : ADAMW_BLOCK, &a);
 }
 KERNEL_AS(void, , cpu_adamw, (cpu_lane * l, uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int64_t n, cpu_adamw_scalars a), l, p,
 	m, v, g, n, a)
