@@ -85,7 +85,7 @@ INLINE int cpu_dropout_body(cpu_lane *l, cpu_mat y, cpu_mat x, uint64_t key, uin
 		for (int64_t c = 0; c < y.cols; c++) {
 			uint32_t draw = (uint32_t)(mix(base + GOLDEN * (uint64_t)c) >> 40);
 			float kept = p[c] / keep;
-			d[c] = draw >= threshold ? kept : 0.0f;
+			d[c] = choose(draw >= threshold, kept, 0.0f);
 		}
 	}
 	return CPU_OK;

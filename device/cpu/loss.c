@@ -114,8 +114,8 @@ INLINE float band_row(float *a, float *terms, const float *bias, double z, float
 	for (int64_t j = 0; j < n; j++) {
 		float x = zf - (a[j] + bias[j]);
 		float e = exp_f(-float_of(bits_of(x) & 0x7FFFFFFF));
-		terms[j] = (x > 0.0f ? x : 0.0f) + log1p_f(e);
-		a[j] = weight * ((x > 0.0f ? 1.0f : e) / (1.0f + e));
+		terms[j] = choose(x > 0.0f, x, 0.0f) + log1p_f(e);
+		a[j] = weight * (choose(x > 0.0f, 1.0f, e) / (1.0f + e));
 	}
 	return row_sum(a, n);
 }

@@ -35,6 +35,7 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	const t, h, f = benchTokens, benchWidth, benchHidden
 	x, y, wide1, wide2 := e.mat(e.normal(t, h), 0), e.mat(e.normal(t, h), 0), e.mat(e.normal(t, f), 0), e.mat(e.normal(t, f), 0)
 	w, dw, bias := e.mat(e.normal(f, h), 0), e.mat(e.normal(f, h), 0), buf(e, e.floats(f, 1))
+	hidden, dhidden := e.mat(e.normal(t, f), 0), e.mat(e.normal(t, f), 0)
 	gamma, dgamma, mean, rstd := buf(e, e.floats(h, 1)), buf(e, e.floats(h, 1)), buf(e, e.floats(t, 1)), buf(e, e.floats(t, 1))
 	qkv, dqkv, lse := e.mat(e.normal(t, 3*h), 0), e.mat(e.normal(t, 3*h), 0), buf(e, e.floats(t*4, 1))
 	seg := e.segments(64, 64, 40, 64, 24, 64, 64, 16)
@@ -52,8 +53,8 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 		"Linear":            func(l device.Lane) { l.Linear(wide1, x, w, bias) },
 		"LinearBackward":    func(l device.Lane) { l.LinearBackward(y, dw, bias, wide1, x, w) },
 		"Add":               func(l device.Lane) { l.Add(y, x, y) },
-		"GELU":              func(l device.Lane) { l.GELU(wide2, wide1) },
-		"GELUBackward":      func(l device.Lane) { l.GELUBackward(wide2, wide2, wide1) },
+		"GELU":              func(l device.Lane) { l.GELU(wide2, hidden) },
+		"GELUBackward":      func(l device.Lane) { l.GELUBackward(wide2, dhidden, hidden) },
 		"LayerNorm":         func(l device.Lane) { l.LayerNorm(y, x, gamma, gamma, mean, rstd) },
 		"LayerNormBackward": func(l device.Lane) { l.LayerNormBackward(y, dgamma, dgamma, x, x, gamma, mean, rstd) },
 		"L2Norm":            func(l device.Lane) { l.L2Norm(y, mean, x) },

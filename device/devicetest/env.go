@@ -74,9 +74,17 @@ func read[T device.Number](e *env, b device.Buf[T]) []T {
 		e.Fatal(err)
 	}
 	for _, v := range x {
-		e.words = append(e.words, bitsOf(v))
+		e.words = append(e.words, recorded(v))
 	}
 	return x
+}
+
+// recorded is v's bits, where all NaN are one: IEEE leaves open which of two operands' bits a NaN inherits.
+func recorded[T device.Number](v T) uint64 {
+	if v != v {
+		return math.MaxUint64
+	}
+	return bitsOf(v)
 }
 
 func bitsOf[T device.Number](v T) uint64 {
