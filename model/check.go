@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/device"
@@ -25,6 +26,9 @@ func (r *Runner) checkTokens(b *dataset.Batch) error {
 		return fmt.Errorf("%d items, %d times, %d actions, %d surfaces, %d durations: want one for each token", t, len(b.TimeMS), len(b.Action), len(b.Surface), len(b.Duration))
 	}
 	if err := checkOffsets("offsets", b.Offset, len(b.User), t, s.window); err != nil {
+		return err
+	}
+	if err := checkTimes("tokens", b.Offset, b.TimeMS); err != nil {
 		return err
 	}
 	if err := checkBelow("item", b.Item, s.items); err != nil {
@@ -56,6 +60,9 @@ func (r *Runner) checkGoal(b *dataset.Batch) error {
 	if err := checkOffsets("offsets of positives", b.PosOffset, len(b.User), len(b.PosItem), math.MaxInt32); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
+	if err := checkTimes("positives", b.PosOffset, b.PosTimeMS); err != nil {
+		return fmt.Errorf("batch: %w", err)
+	}
 	if err := checkOffsets("offsets of own positives", b.OwnOffset, len(b.User), len(b.OwnItem), math.MaxInt32); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
@@ -81,6 +88,16 @@ func checkOffsets(name string, offsets []int32, users, end, most int) error {
 	for u := range users {
 		if n := int(offsets[u+1]) - int(offsets[u]); n < 0 || n > most {
 			return fmt.Errorf("%s: user %d has %d, want 0 to %d", name, u, n, most)
+		}
+	}
+	return nil
+}
+
+// checkTimes wants each user's times in order: the bands of the loss and the encodings of times rest on it.
+func checkTimes(name string, offsets []int32, times []int64) error {
+	for u := 1; u < len(offsets); u++ {
+		if mine := times[offsets[u-1]:offsets[u]]; !slices.IsSorted(mine) {
+			return fmt.Errorf("times of the %s of user %d are not in order", name, u-1)
 		}
 	}
 	return nil

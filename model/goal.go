@@ -96,9 +96,19 @@ func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode stri
 	for len(g.row) < catalogue {
 		g.row = append(g.row, -1)
 	}
-	g.items, g.counts, g.poolBias = g.items[:0], g.counts[:0], g.poolBias[:0]
-	g.positive, g.posBias = g.positive[:0], g.posBias[:0]
-	for _, item := range b.Negative {
+	g.items = g.items[:0]
+	g.addPool(b.Negative, logQ, mode)
+	g.addPositives(b.PosItem, logQ, mode)
+	g.hide(b)
+	for _, item := range g.items {
+		g.row[item] = -1
+	}
+	return nil
+}
+
+func (g *goal) addPool(draws []int32, logQ []float32, mode string) {
+	g.counts, g.poolBias = g.counts[:0], g.poolBias[:0]
+	for _, item := range draws {
 		row := g.add(item)
 		if int(row) == len(g.counts) {
 			g.counts = append(g.counts, 0)
@@ -113,7 +123,11 @@ func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode stri
 		}
 		g.poolBias = append(g.poolBias, float32(bias))
 	}
-	for _, item := range b.PosItem {
+}
+
+func (g *goal) addPositives(items []int32, logQ []float32, mode string) {
+	g.positive, g.posBias = g.positive[:0], g.posBias[:0]
+	for _, item := range items {
 		g.positive = append(g.positive, g.add(item))
 		var bias float32
 		if mode == logQOn {
@@ -121,11 +135,6 @@ func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode stri
 		}
 		g.posBias = append(g.posBias, bias)
 	}
-	g.hide(b)
-	for _, item := range g.items {
-		g.row[item] = -1
-	}
-	return nil
 }
 
 // add returns the row of an item, a new one if it has none.

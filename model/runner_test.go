@@ -69,6 +69,8 @@ func TestGradientRefuses(t *testing.T) {
 		"positive 0 is 99":                            func(b *dataset.Batch) { b.PosItem[0] = 99 },
 		"own positive 0 is -3":                        func(b *dataset.Batch) { b.OwnItem[0] = -3 },
 		"negative 11 is 20":                           func(b *dataset.Batch) { b.Negative[11] = 20 },
+		"times of the tokens of user 1 are not":       func(b *dataset.Batch) { b.TimeMS[6] = b.TimeMS[5] - 1 },
+		"times of the positives of user 0 are not":    func(b *dataset.Batch) { b.PosTimeMS[1] = b.PosTimeMS[0] - 1 },
 		"want one for each token":                     func(b *dataset.Batch) { b.Duration = b.Duration[1:] },
 		"offsets: user 0 has 7, want 0 to 6":          func(b *dataset.Batch) { b.Offset[1] = 7 },
 		"offsets: user 1 has -1":                      func(b *dataset.Batch) { trim(b, 4); b.Offset[2] = 4 },

@@ -54,7 +54,6 @@ func (in *inputs) read(b *dataset.Batch, lo, hi int, f *features) {
 	if f.surface {
 		in.surface = b.Surface[first:end]
 	}
-	n := int(end - first)
 	in.offset, in.newest, in.served = append(in.offset[:0], 0), in.newest[:0], in.served[:0]
 	in.recency, in.iota = in.recency[:0], in.iota[:0]
 	in.absolute, in.relative, in.gap = in.absolute[:0], in.relative[:0], in.gap[:0]
@@ -71,7 +70,6 @@ func (in *inputs) read(b *dataset.Batch, lo, hi int, f *features) {
 			in.iota = append(in.iota, int32(i))
 		}
 	}
-	in.recency = in.recency[:n]
 }
 
 // user appends what follows from the times of one user's tokens.
