@@ -96,6 +96,7 @@ func (a *agent) hear(ctx context.Context, e client.Event, draining bool) {
 		a.cfg.Log.Warn("leader lost", "error", e.Lost)
 	case e.Connected != nil:
 		a.cfg.Log.Info("attached", "term", e.Connected.Term)
+		a.cfg.Observer.Attached()
 		if g := a.running; g != nil {
 			g.saver.resend()
 		}
@@ -113,6 +114,7 @@ func (a *agent) receive(ctx context.Context, msg *rpcpb.AttachResponse, draining
 	case *rpcpb.AttachResponse_Change:
 		if g := a.runs(m.Change.JobId); g != nil && g.assign.Generation == m.Change.Generation {
 			g.change(m.Change.Action)
+			a.cfg.Observer.Asked(m.Change.Action)
 		}
 	case *rpcpb.AttachResponse_WriteManifest:
 		if g := a.runs(m.WriteManifest.JobId); g != nil {

@@ -91,17 +91,13 @@ func (g *generation) live(ctx context.Context, out *outcome) (err error) {
 	} else {
 		g.floats = make([]float32, r.model.Size())
 	}
-	if o := g.agent.cfg.Observer; o != nil {
-		o.Joined(g.membership())
-	}
+	g.agent.cfg.Observer.Joined(g.membership())
 	for r.step < g.last() {
 		tr, report, err := g.step(ctx)
 		if err != nil {
 			return err
 		}
-		if o := g.agent.cfg.Observer; o != nil {
-			o.Completed(ctx, report)
-		}
+		g.agent.cfg.Observer.Completed(ctx, report)
 		g.progress(report)
 		if done, err := g.act(tr); done || err != nil {
 			out.planned = done

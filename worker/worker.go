@@ -40,16 +40,35 @@ type Config struct {
 	Libraries    map[string]string // versions of the libraries that decide bits, for manifests
 	Program      string            // version of the program, for manifests
 	Log          *slog.Logger
-	Observer     Observer // optional
+	Observer     Observer // nil: Ignore
 }
 
-// Observer follows a worker from inside its process. Its methods are called between steps, by the goroutine that trains.
+// Observer follows a worker from inside its process.
 type Observer interface {
-	// Joined is called when a generation's ring stands, before its first step.
+	// Attached is called when a leader knows the worker, on every new stream; Asked when the leader wants the gang to do something after
+	// its next step. Both are called by the control loop and must not wait.
+	Attached()
+	Asked(action rpcpb.ChangeAction)
+	// Joined is called when a generation's ring stands, before its first step, Completed when an update is complete; the next step waits for
+	// it to return. Both are called by the goroutine that trains.
 	Joined(Membership)
-	// Completed is called when an update is complete. The next step waits for it to return.
 	Completed(ctx context.Context, s StepReport)
 }
+
+// Ignore is an Observer that follows nothing.
+type Ignore struct{}
+
+// Attached implements Observer.
+func (Ignore) Attached() {}
+
+// Asked implements Observer.
+func (Ignore) Asked(rpcpb.ChangeAction) {}
+
+// Joined implements Observer.
+func (Ignore) Joined(Membership) {}
+
+// Completed implements Observer.
+func (Ignore) Completed(context.Context, StepReport) {}
 
 // Membership is the worker's place in a generation.
 type Membership struct {
@@ -95,6 +114,9 @@ func (c *Config) Validate() error {
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = Ignore{}
 	}
 	w := &agent{
 		cfg:         cfg,

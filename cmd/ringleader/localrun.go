@@ -52,6 +52,8 @@ type localRun struct {
 	atHold    map[*child]event
 	pending   []fault // not yet delivered
 	struck    []*strike
+	joining   *strike          // a worker is being started; the step is held until the gang knows, or patience ends
+	patience  <-chan time.Time // set once the joiner is attached
 }
 
 // strike is a delivered fault whose cost is being measured.
@@ -87,6 +89,10 @@ func (r *localRun) run(ctx context.Context, o localOptions) error {
 			}
 		case h := <-r.cluster.heard:
 			if err := r.hear(ctx, h); err != nil {
+				return err
+			}
+		case <-r.patience:
+			if err := r.joined(ctx); err != nil {
 				return err
 			}
 		}
@@ -211,7 +217,14 @@ func (r *localRun) hear(ctx context.Context, h heard) error {
 		}
 		return nil
 	}
-	if h.event.Event != "step" {
+	switch j := r.joining; {
+	case j != nil && h.event.Event == "attached" && h.from == j.joiner:
+		// A gang that is itself being replaced is asked nothing.
+		j.at, r.patience = h.at, time.After(time.Second)
+		return nil
+	case j != nil && h.event.Event == "asked" && !j.at.IsZero():
+		return r.joined(ctx)
+	case h.event.Event != "step":
 		return nil
 	}
 	r.measure(h)
@@ -271,18 +284,21 @@ func secondsOf(d time.Duration) *float64 {
 	return &s
 }
 
-// strikeAll delivers all faults of a step and lets the workers go on.
+// strikeAll delivers the faults of a step and lets the workers go on. A join is delivered when the gang knows of it: until then
+// the rest waits.
 func (r *localRun) strikeAll(ctx context.Context, step ringleader.Step) error {
-	for len(r.pending) > 0 && r.pending[0].step == step {
-		f := r.pending[0]
+	for r.joining == nil && len(r.pending) > 0 && r.pending[0].step == step {
+		s := &strike{fault: r.pending[0], report: &faultReport{Fault: r.pending[0].spec}}
 		r.pending = r.pending[1:]
-		s := &strike{fault: f, report: &faultReport{Fault: f.spec}}
 		if err := r.strike(ctx, s); err != nil {
-			return fmt.Errorf("--fault %q had no effect: %w", f.spec, err)
+			return fmt.Errorf("--fault %q had no effect: %w", s.spec, err)
 		}
-		r.show.Note("fault " + f.spec)
+		r.show.Note("fault " + s.spec)
 		r.struck = append(r.struck, s)
 		r.report.Faults = append(r.report.Faults, s.report)
+	}
+	if r.joining != nil {
+		return nil
 	}
 	clear(r.atHold)
 	for _, w := range r.cluster.workers {
@@ -291,10 +307,19 @@ func (r *localRun) strikeAll(ctx context.Context, step ringleader.Step) error {
 	return nil
 }
 
+// joined goes on after a join.
+func (r *localRun) joined(ctx context.Context) error {
+	step := r.joining.step
+	r.joining, r.patience = nil, nil
+	return r.strikeAll(ctx, step)
+}
+
 // strike delivers one fault.
 func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 	if s.kind == "join" {
-		return r.joinWorker(ctx, s)
+		s.joiner, err = r.cluster.startWorker(r.plan.spec.How.Device, r.holds())
+		r.joining = s
+		return err
 	}
 	victim, err := r.victim(ctx, s.fault)
 	if err != nil {
@@ -332,26 +357,6 @@ func (r *localRun) victim(ctx context.Context, f fault) (*child, error) {
 	return r.cluster.coordinators[i], nil
 }
 
-// joinWorker starts a worker and waits until it is attached.
-func (r *localRun) joinWorker(ctx context.Context, s *strike) (err error) {
-	before, err := r.attached(ctx)
-	if err != nil {
-		return err
-	}
-	if s.joiner, err = r.cluster.startWorker(r.plan.spec.How.Device, r.holds()); err != nil {
-		return err
-	}
-	err = waitFor(ctx, startLimit, s.joiner.name+" attached", func(ctx context.Context) (bool, error) {
-		if !s.joiner.alive() {
-			return false, fmt.Errorf("%s %w: %s", s.joiner.name, errChildEnded, s.joiner.tail())
-		}
-		n, err := r.attached(ctx)
-		return err == nil && n > before, nil
-	})
-	s.at = time.Now()
-	return err
-}
-
 // finish completes the report when the job has ended.
 func (r *localRun) finish() error {
 	now := time.Now()
@@ -366,6 +371,11 @@ func (r *localRun) finish() error {
 	if n := len(j.Checkpoints); n > 0 {
 		c := j.Checkpoints[n-1]
 		r.report.finish(r.plan.spec.How.Store, ringleader.Step(c.Step), c.Directory, c.StateDigest)
+	}
+	for _, s := range r.struck {
+		if s.joiner != nil && s.report.RecoverySeconds == nil {
+			return fmt.Errorf("--fault %q had no effect: the job ended at step %d, before the worker was in", s.spec, r.report.Steps)
+		}
 	}
 	if len(r.pending) > 0 && j.State == rpcpb.JobState_JOB_STATE_SUCCEEDED {
 		return fmt.Errorf("--fault %q had no effect: the job ended at step %d", r.pending[0].spec, r.report.Steps)

@@ -11,12 +11,13 @@ import (
 	"sync"
 
 	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 	"github.com/ringleader-dev/ringleader/worker"
 )
 
 // event is a line that a supervised child writes on its standard output.
 type event struct {
-	Event      string                `json:"event"` // joined, step
+	Event      string                `json:"event"` // attached, asked, joined, step
 	Generation ringleader.Generation `json:"generation"`
 	Rank       ringleader.Rank       `json:"rank"`
 	Size       int                   `json:"size"`
@@ -88,6 +89,8 @@ func (s *supervised) gate(step ringleader.Step) chan struct{} {
 
 func (s *supervised) say(e event) {
 	line, err := json.Marshal(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil {
 		_, err = s.out.Write(append(line, '\n'))
 	}
@@ -95,6 +98,12 @@ func (s *supervised) say(e event) {
 		s.stop() // nobody listens any more
 	}
 }
+
+// Attached implements worker.Observer.
+func (s *supervised) Attached() { s.say(event{Event: "attached"}) }
+
+// Asked implements worker.Observer.
+func (s *supervised) Asked(rpcpb.ChangeAction) { s.say(event{Event: "asked"}) }
 
 // Joined implements worker.Observer.
 func (s *supervised) Joined(m worker.Membership) {
