@@ -13,14 +13,14 @@ import (
 func open(t testing.TB) device.Device { return openKernels(t, -1) }
 
 // openKernels opens a device with the kernels of an instruction set; -1 is the best.
-func openKernels(t testing.TB, isa int) device.Device {
+func openKernels(t testing.TB, kernels int) *Device {
 	t.Helper()
-	d, err := Open(Options{Lanes: 2})
+	d, err := Open(Options{Lanes: 2, ISA: *isa})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if isa >= 0 {
-		d.isa = isa
+	if kernels >= 0 {
+		d.isa = kernels
 	}
 	return d
 }

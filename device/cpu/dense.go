@@ -9,7 +9,7 @@ import (
 	"github.com/ringleader-dev/ringleader/device"
 )
 
-func flag(b bool) C.int {
+func cbool(b bool) C.int {
 	if b {
 		return 1
 	}
@@ -32,7 +32,7 @@ func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, 
 	o.mat("b", b, brows, bcols)
 	o.mat("dst", dst, dst.Rows, dst.Cols)
 	if o.ok() {
-		o.end(C.cpu_matmul(l.c, mat(dst), C.float(alpha), mat(a), flag(transA), mat(b), flag(transB), C.float(beta)))
+		o.end(C.cpu_matmul(l.c, mat(dst), C.float(alpha), mat(a), cbool(transA), mat(b), cbool(transB), C.float(beta)))
 	}
 }
 

@@ -149,7 +149,7 @@ func (p *parts) snapshot(e *env) []float32 {
 func memory(t *testing.T, open func(t testing.TB) device.Device) {
 	d := openDevice(t, open)
 	e := newEnv(t, d, place{})
-	for _, n := range []int{0, 1, 63, 4096, 1 << 20} {
+	for _, n := range []int{0, 1, 63, 4096, 1 << 17} {
 		for range 2 { // the second time, memory may be what the first freed
 			b, err := device.Alloc[uint32](d, n)
 			if err != nil || b.Addr == 0 || b.Addr%64 != 0 {

@@ -128,7 +128,7 @@ func attention(e *env) {
 }
 
 // attentionLong has segments longer than any block, and one of exactly a block.
-func attentionLong(e *env) { e.attention(e.segments(150, 2, 64, 65), 32, 4, 0, 60) }
+func attentionLong(e *env) { e.attention(e.segments(150, 2, 64, 65), 32, 4, 0, 24) }
 
 // attention differentiates all of qkv, or only a sample.
 func (e *env) attention(seg device.Segments, width, heads, gap, some int) {
