@@ -24,7 +24,8 @@ import (
 //     cluster of all their ids. Nobody else ever does, so there is one founder; and it founds nothing while one of the others may
 //     remember something. This is why the very first start needs all of the initial peers.
 //
-// Started with join, it asks to be admitted. A directory that is not empty needs none of this.
+// Started with join, it asks to be admitted. A node whose directory is not empty needs none of this, unless its address has
+// changed: it then asks to be admitted under the new one, with its old id and vote.
 
 const assembleEvery = 200 * time.Millisecond
 
@@ -54,10 +55,10 @@ func (c *Coordinator) assembleOnce() (done bool, err error) {
 		case i < 0:
 			c.cfg.Log.Warn("this coordinator has been removed from its cluster", "id", c.disk.id)
 			return true, nil
-		case servers[i].Suffrage == raft.Voter:
+		case servers[i].Suffrage == raft.Voter && string(servers[i].Address) == c.addr:
 			return true, nil
 		}
-		return false, c.join() // it listens and has no vote yet
+		return false, c.join() // it has no vote yet, or has moved to another address
 	}
 	if len(c.cfg.Join) > 0 {
 		return false, c.join()

@@ -376,6 +376,62 @@ func TestJoin(t *testing.T) {
 	})
 }
 
+// A node that is far behind is sent a snapshot, over the same port.
+func TestJoinBySnapshot(t *testing.T) {
+	bubble(t, 0, func(t *testing.T, c *cluster) {
+		c.peers = []string{"127.0.0.1:7001"}
+		c.tool = c.client("tool")
+		cfg := c.config(c.peers[0])
+		cfg.Raft.Snapshot = 8
+		n := c.startWith(cfg)
+		for range 40 {
+			c.submit("", spec(t, nil))
+		}
+		<-time.After(time.Minute) // it looks whether one is due every 30 to 60 s
+		c.eventually("a snapshot", func() bool { s, err := n.disk.snapshots.List(); return err == nil && len(s) > 0 })
+		join := c.config("127.0.0.1:8000")
+		join.Peers, join.Join = nil, c.peers
+		late := c.startWith(join)
+		c.same()
+		if v := late.fsm.View(); len(v.Jobs) != 40 {
+			t.Fatalf("%d jobs", len(v.Jobs))
+		}
+		first, err := late.disk.log.FirstIndex()
+		if err != nil || first == 1 {
+			t.Fatalf("its log begins at %d (%v): it was sent entries, no snapshot", first, err)
+		}
+	})
+}
+
+// A coordinator that comes back at another address keeps its id and its vote.
+func TestNodeMoves(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, c *cluster) {
+		j := c.submit("", spec(t, nil))
+		old := c.peers[2]
+		id, dir := c.nodes[old].ID(), c.config(old).Dir
+		c.stop(old)
+		cfg := c.config("127.0.0.1:9000")
+		cfg.Dir, cfg.Peers = dir, nil
+		c.startWith(cfg)
+		c.eventually("the cluster knows the new address", func() bool {
+			r, err := c.tool.Cluster(t.Context())
+			if err != nil {
+				return false
+			}
+			for _, i := range r.Coordinators {
+				if i.Id == id && i.Address == "127.0.0.1:9000" && i.Voter {
+					return len(r.Coordinators) == 3
+				}
+			}
+			return false
+		})
+		c.stop(c.peers[0])
+		if got := c.get(j.Id); got.Id != j.Id {
+			t.Fatal(got)
+		}
+	})
+}
+
 func TestNothingIsFoundedWhileAPeerIsMissing(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, c *cluster) {
 		c.peers = []string{"127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"}

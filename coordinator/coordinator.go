@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,8 +97,12 @@ func advertised(cfg Config, bound net.Addr) string {
 // others are the addresses that a node asks about the cluster; a node of its own asks itself.
 func (c *Coordinator) others() []string {
 	var out []string
-	for _, a := range append(c.cfg.Peers[:len(c.cfg.Peers):len(c.cfg.Peers)], c.cfg.Join...) {
-		if a != c.addr {
+	known := slices.Concat(c.cfg.Peers, c.cfg.Join)
+	for _, s := range c.configuration() {
+		known = append(known, string(s.Address))
+	}
+	for _, a := range known {
+		if a != c.addr && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
