@@ -163,7 +163,7 @@ type Sequence interface {
 	GatherAdd(dst, src Mat, index I32)
 	// ScatterAdd is the backward of both: dst[index[i],:] += src[i,:], rows of equal index added in increasing i.
 	ScatterAdd(dst, src Mat, index I32)
-	// EncodeTime writes the 2P+1 lanes of model.md section 1 for T times in milliseconds: for period p (seconds, float64) lanes
+	// EncodeTime writes the 2P+1 lanes of docs/model.md section 1 for T times in milliseconds: for period p (seconds, float64) lanes
 	// 2i = cos(2 pi t/p_i + phase[2i]), 2i+1 = sin(2 pi t/p_i + phase[2i+1]), and last logScale*log(1+t), t in seconds. The phase of t within p is reduced in
 	// float64. phases has 2P elements, dst is T x (2P+1).
 	EncodeTime(dst Mat, times I64, periods F64, phases F32, logScale float32)
@@ -177,8 +177,8 @@ type Sequence interface {
 	AttentionBackward(dqkv, dout, out, qkv Mat, lse F32, seg Segments, heads int)
 }
 
-// AllAction describes one shard's dense all-action loss (model.md section 10), in the general form that every
-// objective of section 3.5 is a case of: token m of segment s has the positives Lo[m] <= j < Hi[m] of the list Positive, each with
+// AllAction describes one shard's dense all-action loss (docs/model.md section 3), in a general form that
+// sampled objectives are cases of, too: token m of segment s has the positives Lo[m] <= j < Hi[m] of the list Positive, each with
 // weight Weight[m]; all tokens of a segment share one masked pool.
 type AllAction struct {
 	Users    Mat      // T x D, unit rows u_m

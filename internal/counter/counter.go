@@ -15,15 +15,15 @@ type Purpose uint64
 
 // Purposes.
 const (
-	Init      Purpose = 1 // initial parameters; parts: tensor index
-	Order     Purpose = 2 // permutation of a shard's users; parts: epoch, shard
-	Window    Purpose = 3 // end of a user's window; parts: epoch, user
-	InBatch   Purpose = 4 // in-batch negatives; parts: step, shard
-	Random    Purpose = 5 // uniform negatives; parts: step, shard
-	Dropout   Purpose = 6 // parts: step, shard, place in the network
-	Label     Purpose = 7 // sampled labels; parts: step, shard
-	Bootstrap Purpose = 8 // intervals of the evaluation
-	Holdout   Purpose = 9 // evaluation users, at import
+	Init      Purpose = 1  // initial parameters; parts: tensor index
+	Order     Purpose = 2  // permutation of a shard's users; parts: epoch, shard
+	Window    Purpose = 3  // end of a user's window; parts: epoch, user
+	InBatch   Purpose = 4  // in-batch negatives; parts: step, shard
+	Random    Purpose = 5  // uniform negatives; parts: step, shard
+	Dropout   Purpose = 6  // parts: step, shard, place in the network
+	Label     Purpose = 7  // sampled labels; parts: step, shard
+	Bootstrap Purpose = 8  // intervals of the evaluation
+	Holdout   Purpose = 9  // evaluation users, at import
 	Sketch    Purpose = 10 // random projections of the stand-in item vectors
 )
 

@@ -24,7 +24,7 @@ var modules = map[string][]string{
 	"github.com/johannesboyne/gofakes3": {"checkpoints/s3"},
 	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer"},
 	"github.com/duckdb/duckdb-go/v2":    {"dataset/importer"},
-	"gonum.org/v1/gonum":                {"dataset/importer"},
+	"gonum.org/v1/gonum":                {"dataset/importer/standin"},
 	"gorgonia.org/cu":                   {"device/cuda"},
 	"go.yaml.in/yaml/v3":                {"job"},
 	"github.com/spf13/cobra":            {"cmd/..."},
