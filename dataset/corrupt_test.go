@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,24 @@ func TestAnotherProgramsFilesAreRead(t *testing.T) {
 	}
 	if bad := dataset.Check(ctx, dataset.Dir(newFolder().seal(t))); len(bad) != 0 {
 		t.Errorf("check: %v", bad)
+	}
+}
+
+func TestSeveralFilesAndRowGroupsWithoutOptionalColumns(t *testing.T) {
+	f := newFolder()
+	f.meta.Surfaces, f.meta.Durations = nil, false
+	f.write = func(part string) error {
+		if err := parquet.WriteFile(part, f.rows[:2], parquet.MaxRowsPerRowGroup(1)); err != nil {
+			return err
+		}
+		return parquet.WriteFile(filepath.Join(filepath.Dir(part), "part-1.parquet"), f.rows[2:])
+	}
+	d := mustOpen(t, dataset.Dir(f.seal(t)), t.TempDir())
+	for u, want := range f.rows {
+		q := d.User(u)
+		if q.ID != want.User || !slices.Equal(q.TimeMS, want.TimeMS) || len(q.Item) != len(want.Item) || q.Surface != nil || q.Duration != nil {
+			t.Errorf("user %d: %+v, want %+v", u, q, want)
+		}
 	}
 }
 

@@ -65,15 +65,14 @@ func (e *engine) describe(ctx context.Context, o *Options) ([]item, error) {
 	return out, err
 }
 
-// itemSource is the items' file, or the sources themselves.
+// itemSource names the items' file, or the sources themselves.
 func (e *engine) itemSource(ctx context.Context, o *Options) (string, error) {
 	switch {
 	case o.Items != "":
-		relation, err := e.relation(ctx, o.Items, o.CSV, o.ItemID)
-		if err != nil {
+		if err := e.load(ctx, "item_rows", o.Items, o.CSV, o.ItemID); err != nil {
 			return "", fmt.Errorf("items: %w", err)
 		}
-		return relation, nil
+		return "item_rows", nil
 	case o.SQL != "":
 		return "src1", nil
 	}

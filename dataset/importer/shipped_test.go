@@ -2,41 +2,42 @@ package importer_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/dataset/importer"
 )
 
-// shipped is the import that examples/data/complete-journey/README.md shows.
-func shipped(out string, log func(string)) importer.Options {
+// The import that examples/data/complete-journey/README.md shows, of every sixtieth household to be quick.
+func TestShippedData(t *testing.T) {
 	files := filepath.Join("..", "..", "examples", "data", "complete-journey")
-	return importer.Options{
-		Sources: []string{filepath.Join(files, "purchases.parquet")}, Out: out, Name: "complete-journey",
-		User: "household_id", Time: "unix_s", Item: "product_id", Action: "kind", Duration: "quantity",
+	var lines []string
+	o := importer.Options{
+		Sources: []string{filepath.Join(files, "purchases.parquet")}, Out: filepath.Join(t.TempDir(), "groceries"), Name: "complete-journey",
+		User: "household_id", Time: "unix_s", Item: "product_id", Action: "kind", Duration: "quantity", Where: "household_id % 60 = 0",
 		Positive: []string{"full price", "discounted"},
 		Items:    filepath.Join(files, "products.parquet"), ItemID: "product_id",
 		ItemText: []string{"department", "product_category", "product_type", "product_type", "brand"}, Interest: "product_category",
-		Cut: "2017-11-15", EvalDays: 14, Holdout: 0.25, Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Log: log,
+		Cut: "2017-11-15", EvalDays: 14, Holdout: 0.25, Now: now,
+		Log: func(l string) { lines = append(lines, l) },
 	}
-}
-
-func TestShippedData(t *testing.T) {
-	start := time.Now()
-	out := filepath.Join(t.TempDir(), "data")
-	meta, err := importer.Import(t.Context(), shipped(out, func(l string) { t.Log(time.Since(start).Round(time.Millisecond), l) }))
-	if err != nil {
-		t.Fatal(err)
+	d := imported(t, o)
+	m, s := d.Meta(), d.Stats()
+	if m.Users != 39 || m.Items != 6869 || m.Actions != 23800 || m.VectorDim != 128 || m.Vectors != "stand-in: text+cooccurrence+degree" {
+		t.Errorf("%d users, %d items, %d actions, vectors of %d: %s\n%s", m.Users, m.Items, m.Actions, m.VectorDim, m.Vectors, strings.Join(lines, "\n"))
 	}
-	t.Log(time.Since(start))
-	d, err := dataset.Open(t.Context(), dataset.Dir(out), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	if s.Heldout == 0 || s.Heldout == m.Users || s.Evaluable == 0 {
+		t.Errorf("%d held out, %d can be evaluated", s.Heldout, s.Evaluable)
 	}
-	defer d.Close()
-	t.Log(time.Since(start))
-	t.Logf("%+v\n%s", meta, d.Describe())
-	id, text, interest := d.Item(1000)
-	t.Log(id, text, interest, d.Vectors().Row(1000))
+	texts, interests := 0, map[string]bool{}
+	for i := range m.Items {
+		_, text, interest := d.Item(i)
+		if text != "" {
+			texts++
+		}
+		interests[interest] = true
+	}
+	if texts != m.Items || len(interests) != 233 { // 232 categories and none
+		t.Errorf("%d of %d items have texts, %d interests", texts, m.Items, len(interests))
+	}
 }

@@ -53,19 +53,32 @@ func (e *engine) csv(ctx context.Context, file, arguments string, asText []strin
 	return call + ")", nil
 }
 
+// load gives a file a name in the database. Parquet stays where it is; CSV and JSON are read into a table, since every look at
+// their columns would read the file again.
+func (e *engine) load(ctx context.Context, name, path, csv string, asText ...string) error {
+	relation, err := e.relation(ctx, path, csv, asText...)
+	if err != nil {
+		return err
+	}
+	kind := "TABLE"
+	if strings.HasPrefix(relation, "read_parquet(") {
+		kind = "VIEW"
+	}
+	if err := e.exec(ctx, "CREATE "+kind+" "+name+" AS SELECT * FROM "+relation); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
 // views makes src1, src2, … and, without a query of the user's, their union src.
 func (e *engine) views(ctx context.Context, o *Options) error {
 	var all []string
 	for i, path := range o.Sources {
-		relation, err := e.relation(ctx, path, o.CSV, o.User, o.Item)
-		if err != nil {
+		name := fmt.Sprintf("src%d", i+1)
+		if err := e.load(ctx, name, path, o.CSV, o.User, o.Item); err != nil {
 			return err
 		}
-		view := fmt.Sprintf("src%d", i+1)
-		if err := e.exec(ctx, "CREATE VIEW "+view+" AS SELECT * FROM "+relation); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		all = append(all, "SELECT * FROM "+view)
+		all = append(all, "SELECT * FROM "+name)
 	}
 	if o.SQL != "" {
 		return nil

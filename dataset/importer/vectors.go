@@ -11,11 +11,10 @@ import (
 
 // ownVectors reads the user's vectors of the catalogue's items.
 func (e *engine) ownVectors(ctx context.Context, o *Options, items int) (v dataset.Vectors, origin string, err error) {
-	relation, err := e.relation(ctx, o.Vectors, o.CSV, o.ItemID, "id", "item")
-	if err != nil {
+	if err := e.load(ctx, "vector_rows", o.Vectors, o.CSV, o.ItemID, "id", "item"); err != nil {
 		return v, "", fmt.Errorf("vectors: %w", err)
 	}
-	have, err := e.columns(ctx, relation)
+	have, err := e.columns(ctx, "vector_rows")
 	if err != nil {
 		return v, "", fmt.Errorf("vectors: %w", err)
 	}
@@ -24,7 +23,7 @@ func (e *engine) ownVectors(ctx context.Context, o *Options, items int) (v datas
 	if !okID || !okVector {
 		return v, "", fmt.Errorf("vectors: the columns are %s: want id, item or %s, and vector or embedding", names(have), o.ItemID)
 	}
-	query := fmt.Sprintf("CREATE TABLE vectors AS SELECT CAST(%s AS VARCHAR) AS id, CAST(%s AS FLOAT[]) AS v FROM %s", quoteName(id), quoteName(vector), relation)
+	query := fmt.Sprintf("CREATE TABLE vectors AS SELECT CAST(%s AS VARCHAR) AS id, CAST(%s AS FLOAT[]) AS v FROM vector_rows", quoteName(id), quoteName(vector))
 	if err := e.exec(ctx, query); err != nil {
 		return v, "", fmt.Errorf("vectors: %w", err)
 	}
