@@ -31,8 +31,8 @@ func BenchmarkDevice(b *testing.B) { devicetest.Bench(b, open) }
 
 // The kernels are compiled several times; what the processor can run of them must agree.
 func TestKernelsAgree(t *testing.T) {
-	bits := func(isa int) map[string][]uint64 {
-		d := openKernels(t, isa)
+	bits := func(kernels int) map[string][]uint64 {
+		d := openKernels(t, kernels)
 		t.Cleanup(func() {
 			if err := d.Close(); err != nil {
 				t.Error(err)
@@ -45,11 +45,11 @@ func TestKernelsAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := bits(0)
-	for isa := 1; isa <= best; isa++ {
-		got := bits(isa)
+	for kernels := 1; kernels <= best; kernels++ {
+		got := bits(kernels)
 		for _, name := range slices.Sorted(maps.Keys(plain)) {
 			if !slices.Equal(got[name], plain[name]) {
-				t.Errorf("%s: instruction set %d gives other bits than plain C", name, isa)
+				t.Errorf("%s: instruction set %d gives other bits than plain C", name, kernels)
 			}
 		}
 	}

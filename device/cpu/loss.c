@@ -14,14 +14,14 @@ enum { ROWS = 128, BAND_ROWS = 32, BAND_COLS = 256 };
 
 // block is the memory of one block of tokens.
 typedef struct {
-	cpu_mat u, du, s;        // ROWS x D; ROWS x D; ROWS x pool
+	cpu_mat u, du, s;         // ROWS x D; ROWS x D; ROWS x pool
 	float *sum, *g;           // ROWS: sum of exponentials; sum of weight*sigmoid
-	double *z;               // ROWS
-	float *bias;             // pool: bias of the pool for one segment, -inf where masked
-	cpu_mat v, dv, a;        // BAND_COLS x D, BAND_COLS x D, BAND_ROWS x BAND_COLS
-	float *terms;            // BAND_COLS
+	double *z;                // ROWS
+	float *bias;              // pool: bias of the pool for one segment, -inf where masked
+	cpu_mat v, dv, a;         // BAND_COLS x D, BAND_COLS x D, BAND_ROWS x BAND_COLS
+	float *terms;             // BAND_COLS: softplus of a token's pairs
 	int32_t *token, *segment; // T each: tokens with positives, and their segments
-	int64_t count;           // of them
+	int64_t count;            // of them
 } block;
 
 INLINE cpu_mat take_mat(cpu_lane *l, int64_t rows, int64_t cols)
