@@ -1,19 +1,15 @@
 package dataset_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/parquet-go/parquet-go"
 
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/dataset/synth"
@@ -99,44 +95,6 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 				t.Errorf("check: %v", bad)
 			}
 		})
-	}
-}
-
-func TestWriterSplitsLongDataIntoRowGroups(t *testing.T) {
-	dir := t.TempDir()
-	w, err := dataset.NewWriter(dir, dataset.Meta{Name: "long", CutMS: 5, EvalDays: 1, Types: []string{"a"}, Positive: []bool{true}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 400_000
-	s := dataset.Sequence{Item: make([]int32, n), TimeMS: make([]int64, n), Action: make([]int32, n)}
-	for i := range n {
-		s.TimeMS[i] = int64(i)
-	}
-	for _, s.ID = range []string{"a", "b", "c"} {
-		if err := w.User(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Item("i", "", ""), w.Vectors(dataset.Vectors{Rows: 1, Cols: 1, Data: []float32{1}}, "by hand")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, dataset.SequencesDir, "part-00000.parquet"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := parquet.OpenFile(bytes.NewReader(raw), int64(len(raw)))
-	if err != nil || len(f.RowGroups()) != 2 {
-		t.Errorf("%d row groups (%v), want 2: two users, then one", len(f.RowGroups()), err)
-	}
-	d := mustOpen(t, dataset.Dir(dir), t.TempDir())
-	for u := range 3 {
-		if q := d.User(u); !slices.Equal(q.TimeMS, s.TimeMS) {
-			t.Errorf("user %d: %d actions", u, len(q.TimeMS))
-		}
 	}
 }
 

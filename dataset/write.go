@@ -29,13 +29,15 @@ type Writer struct {
 	inGroup   int64
 	lastUser  string
 	vectorsOK bool
+
+	groupActions, partActions int64
 }
 
 // NewWriter begins a data set in an empty folder. Of m it takes what is not counted: name, cut, evaluation window, hold-out,
 // vocabularies, whether there are durations, source, and the origin of the vectors.
 func NewWriter(dir string, m Meta) (*Writer, error) {
 	m.Users, m.Items, m.Actions, m.VectorDim, m.Digest = 0, 0, 0, 0, ""
-	w := &Writer{dir: dir, meta: m}
+	w := &Writer{dir: dir, meta: m, groupActions: groupActions, partActions: partActions}
 	if err := os.MkdirAll(filepath.Join(dir, SequencesDir), 0o755); err != nil {
 		return nil, fmt.Errorf("write data set: %w", err)
 	}
@@ -92,7 +94,7 @@ func (w *Writer) count(times []int64) {
 
 // room starts a new row group or file when the last one is full.
 func (w *Writer) room(n int64) (err error) {
-	if w.part != nil && w.inPart+n > partActions {
+	if w.part != nil && w.inPart+n > w.partActions {
 		if err := w.part.close(); err != nil {
 			return err
 		}
@@ -106,7 +108,7 @@ func (w *Writer) room(n int64) (err error) {
 		w.parts++
 		w.inPart, w.inGroup = 0, 0
 	}
-	if w.inGroup > 0 && w.inGroup+n > groupActions {
+	if w.inGroup > 0 && w.inGroup+n > w.groupActions {
 		if err := w.part.flush(); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/goleak"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/ringleader-dev/ringleader/dataset"
@@ -396,3 +397,5 @@ func TestVectorsOfAlmostNothing(t *testing.T) {
 		t.Error("no texts: no error")
 	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
