@@ -116,7 +116,7 @@ func (c *Coordinator) found(answers map[string]*rpcpb.ClusterResponse) error {
 	return nil
 }
 
-// admit is the leader's part of a join: the old entry of the address goes, the new node first only listens, and gets its vote when it has caught up.
+// admit is the leader's part of a join: the old entry of the address, or of the id, goes; the new node first only listens, and gets its vote when it has caught up.
 func (c *Coordinator) admit(ctx context.Context, id, addr string) error {
 	if r, err := c.ask.ClusterAt(ctx, addr); err != nil {
 		return fmt.Errorf("admit coordinator %s: it must answer at its address: %w", addr, err)
@@ -131,11 +131,13 @@ func (c *Coordinator) admit(ctx context.Context, id, addr string) error {
 			if s.Suffrage == raft.Voter {
 				return nil
 			}
-		case string(s.Address) == addr:
+		case string(s.Address) == addr, string(s.ID) == id:
+			// Another node was here, or this one was elsewhere. An entry is replaced, never changed: Raft's replication to a peer reads its
+			// address without a lock.
 			if err := c.raft.RemoveServer(s.ID, 0, membershipTimeout).Error(); err != nil {
 				return fmt.Errorf("%w: remove coordinator %s: %w", errNotLeader, s.ID, err)
 			}
-			c.cfg.Log.Info("removed a coordinator that lost its directory", "id", s.ID, "address", addr)
+			c.cfg.Log.Info("removed a coordinator that has lost its directory or has moved", "id", s.ID, "address", s.Address)
 		}
 	}
 	if !here {
