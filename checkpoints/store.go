@@ -46,4 +46,7 @@ type Store interface {
 	List(ctx context.Context, prefix string) ([]Info, error)
 	// Delete removes an object; one that is not there is no error.
 	Delete(ctx context.Context, name string) error
+	// Close gives back what the store keeps between calls, such as idle connections. Whoever opened the store closes it when it has made its
+	// last call; an object that is still being read stays readable.
+	Close()
 }

@@ -319,6 +319,7 @@ func (a *agent) loadCheckpoint(ctx context.Context, r *replica, as *rpcpb.Assign
 	if err != nil {
 		return fmt.Errorf("open store %s: %w", base, err)
 	}
+	defer store.Close()
 	st, _, err := checkpoints.Load(ctx, store, dir)
 	if err == nil && int64(st.Step) != as.ResumeStep {
 		err = fmt.Errorf("it is at step %d, the generation resumes at %d", st.Step, as.ResumeStep)

@@ -57,6 +57,7 @@ func openReplica(ctx context.Context, cfg *Config, b *beat, id ringleader.JobID,
 	if err != nil {
 		return nil, fmt.Errorf("open data %s: %w", spec.What.Data, err)
 	}
+	defer source.Close() // opening reads all that is needed into the cache
 	if r.data, err = dataset.Open(ctx, source, filepath.Join(cfg.Dir, "data")); err != nil {
 		return nil, fmt.Errorf("open data %s: %w", spec.What.Data, err)
 	}

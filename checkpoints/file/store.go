@@ -47,6 +47,9 @@ func (s *Store) URL() string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(s.root)}).String()
 }
 
+// Close implements checkpoints.Store. A directory keeps nothing open.
+func (s *Store) Close() {}
+
 // Put implements checkpoints.Store.
 func (s *Store) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum []byte, ifAbsent bool) error {
 	if err := s.put(ctx, name, body, size, sum, ifAbsent); err != nil {

@@ -97,6 +97,9 @@ func (s *Store) call(ctx context.Context, kind, name string, check func(string) 
 	return nil
 }
 
+// Close implements checkpoints.Store. The objects stay: several users may hold the same store.
+func (s *Store) Close() {}
+
 // Put implements checkpoints.Store.
 func (s *Store) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum []byte, ifAbsent bool) error {
 	_, seekErr := body.Seek(0, io.SeekStart)

@@ -59,7 +59,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close gives idle connections back. Calls under way go on.
+// Close implements checkpoints.Store: it gives idle connections back. Calls under way go on.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
 
 // URL implements checkpoints.Store.

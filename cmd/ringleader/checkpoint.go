@@ -39,6 +39,7 @@ func checkpointList(ctx context.Context, w io.Writer, url string) error {
 	if err != nil {
 		return err
 	}
+	defer store.Close()
 	found, err := committed(ctx, store)
 	if err != nil {
 		return err
@@ -79,6 +80,7 @@ func loadCheckpoint(ctx context.Context, url string, warn io.Writer) (*checkpoin
 	if err != nil {
 		return nil, nil, "", err
 	}
+	defer store.Close()
 	if dir != "" {
 		st, m, err := checkpoints.Load(ctx, store, dir)
 		return st, m, join(store.URL(), dir), withCode(exitInput, err)
@@ -123,6 +125,7 @@ func checkpointVerify(ctx context.Context, w io.Writer, url string) error {
 	if err != nil {
 		return err
 	}
+	defer store.Close()
 	if dir == "" {
 		found, err := committed(ctx, store)
 		if err != nil {

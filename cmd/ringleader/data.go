@@ -101,6 +101,7 @@ func importTo(ctx context.Context, o importer.Options) (meta dataset.Meta, err e
 	if err != nil {
 		return meta, err
 	}
+	defer store.Close()
 	if there, err := store.List(ctx, ""); err != nil || len(there) > 0 {
 		return meta, errors.Join(err, fmt.Errorf("--out %s: %d objects are there; allowed: an empty prefix", o.Out, len(there)))
 	}
@@ -150,6 +151,7 @@ func dataCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer store.Close()
 			if problems := dataset.Check(cmd.Context(), store); len(problems) > 0 {
 				return withCode(exitInput, fmt.Errorf("data set %s: %w", args[0], errors.Join(problems...)))
 			}
@@ -231,6 +233,7 @@ func loadWithJob(ctx context.Context, url string, warn io.Writer) (st *checkpoin
 	if err != nil {
 		return nil, spec, "", err
 	}
+	defer store.Close()
 	text, err := checkpoints.ReadJob(ctx, store, dir, m)
 	if err != nil {
 		return nil, spec, "", withCode(exitInput, err)

@@ -75,6 +75,7 @@ func openData(ctx context.Context, url string) (*dataset.Dataset, func() error, 
 	if err != nil {
 		return nil, nil, err
 	}
+	defer store.Close() // opening reads all that is needed into the cache
 	cache, err := os.MkdirTemp("", "ringleader-data-")
 	if err != nil {
 		return nil, nil, err

@@ -43,6 +43,7 @@ func pin(ctx context.Context, spec *job.Spec) error {
 	if err != nil {
 		return err
 	}
+	defer store.Close()
 	meta, err := dataset.ReadMeta(ctx, store)
 	if err != nil {
 		return withCode(exitInput, fmt.Errorf("what.data %s: %w", spec.What.Data, err))
