@@ -15,8 +15,8 @@ import (
 	"github.com/ringleader-dev/ringleader/dataset/synth"
 )
 
-// ringleader is the binary under test, built once.
-var ringleader string
+// program is the binary under test, built once.
+var program string
 
 func TestMain(m *testing.M) { os.Exit(withBinary(m.Run)) }
 
@@ -27,8 +27,8 @@ func withBinary(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	ringleader = filepath.Join(dir, "ringleader")
-	build := exec.Command("go", "build", "-o", ringleader, "../cmd/ringleader")
+	program = filepath.Join(dir, "ringleader")
+	build := exec.Command("go", "build", "-o", program, "../cmd/ringleader")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build ringleader: %v\n%s", err, out)
 		return 1
@@ -54,7 +54,7 @@ func try(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, ringleader, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()

@@ -23,7 +23,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}{{"SIGINT", syscall.SIGINT, true}, {"SIGKILL", syscall.SIGKILL, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
-			cmd := exec.Command(ringleader, "local", "--job", job, "--dir", dir, "--workers", "2")
+			cmd := exec.Command(program, "local", "--job", job, "--dir", dir, "--workers", "2")
 			stderr, err := cmd.StderrPipe()
 			if err != nil {
 				t.Fatal(err)

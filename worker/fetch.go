@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net"
 	"sync"
 	"unsafe"
 
@@ -135,13 +136,17 @@ func bytesOf(x []float32) []byte {
 
 // peers keeps one connection for each other worker.
 type peers struct {
-	token rpcauth.Token
-	mu    sync.Mutex
-	conns map[string]*grpc.ClientConn
+	options []grpc.DialOption
+	mu      sync.Mutex
+	conns   map[string]*grpc.ClientConn
 }
 
-func newPeers(token rpcauth.Token) *peers {
-	return &peers{token: token, conns: map[string]*grpc.ClientConn{}}
+func newPeers(token rpcauth.Token, dial func(context.Context, string) (net.Conn, error)) *peers {
+	options := append(token.DialOptions(), grpclink.DialOptions()...)
+	if dial != nil {
+		options = append(options, grpc.WithContextDialer(dial))
+	}
+	return &peers{options: options, conns: map[string]*grpc.ClientConn{}}
 }
 
 // conn returns the connection to an address; it connects when it is first used.
@@ -151,7 +156,7 @@ func (p *peers) conn(address string) (*grpc.ClientConn, error) {
 	if c := p.conns[address]; c != nil {
 		return c, nil
 	}
-	c, err := grpc.NewClient("passthrough:///"+address, append(p.token.DialOptions(), grpclink.DialOptions()...)...)
+	c, err := grpc.NewClient("passthrough:///"+address, p.options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to worker at %s: %w", address, err)
 	}

@@ -295,6 +295,9 @@ func (r *rate) add(s StepReport) (usersPerS, tokensPerS float64) {
 	r.users = keep*r.users + float64(s.Users)
 	r.tokens = keep*r.tokens + float64(s.Tokens)
 	r.seconds = keep*r.seconds + s.Seconds
+	if r.seconds == 0 {
+		return 0, 0 // a clock that stands still: fake time
+	}
 	return r.users / r.seconds, r.tokens / r.seconds
 }
 

@@ -40,7 +40,9 @@ type Config struct {
 	Libraries    map[string]string // versions of the libraries that decide bits, for manifests
 	Program      string            // version of the program, for manifests
 	Log          *slog.Logger
-	Observer     Observer // nil: Ignore
+	// Dial connects to coordinators and workers; nil: TCP. Tests of clusters in one process set it.
+	Dial     func(ctx context.Context, addr string) (net.Conn, error)
+	Observer Observer // nil: Ignore
 }
 
 // Observer follows a worker from inside its process.
@@ -122,7 +124,7 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg:         cfg,
 		incarnation: rand.Text(),
 		links:       grpclink.NewServer(),
-		peers:       newPeers(cfg.Token),
+		peers:       newPeers(cfg.Token, cfg.Dial),
 	}
 	defer w.peers.close()
 	defer w.drop()
@@ -134,7 +136,7 @@ func Run(ctx context.Context, cfg Config) error {
 	go func() { served <- server.Serve(cfg.Listener) }()
 	defer func() { w.links.Close(); server.Stop(); <-served }()
 
-	cl, err := client.Dial(cfg.Coordinators, cfg.Token, client.Options{})
+	cl, err := client.Dial(cfg.Coordinators, cfg.Token, client.Options{Dialer: cfg.Dial})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/checkpoints"
+)
+
+// litter is what this member wrote in its generation for checkpoints that are not committed. Nobody else would remove it once they will
+// never be: a store that is full would stay full. What a worker that died wrote is left behind.
+type litter struct {
+	mu    sync.Mutex
+	steps map[ringleader.Step]*heap
+}
+
+type heap struct {
+	dir   string
+	names []string
+	dead  bool // the checkpoint will never be
+}
+
+// add notes a part before it is written: an attempt that failed may have taken effect.
+func (l *litter) add(step ringleader.Step, dir, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.steps == nil {
+		l.steps = map[ringleader.Step]*heap{}
+	}
+	if l.steps[step] == nil {
+		l.steps[step] = &heap{dir: dir}
+	}
+	if h := l.steps[step]; !slices.Contains(h.names, name) {
+		h.names = append(h.names, name)
+	}
+}
+
+// keep takes a checkpoint off the list: it is committed, or must be.
+func (l *litter) keep(step ringleader.Step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.steps, step)
+}
+
+// abandon marks the checkpoint of a step.
+func (l *litter) abandon(step ringleader.Step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.steps[step]; h != nil {
+		h.dead = true
+	}
+}
+
+// overtaken marks all checkpoints before a step that is committed: the leader commits in order of steps.
+func (l *litter) overtaken(by ringleader.Step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for step, h := range l.steps {
+		h.dead = h.dead || step < by
+	}
+}
+
+// any tells whether there is something to remove.
+func (l *litter) any() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.steps {
+		if h.dead {
+			return true
+		}
+	}
+	return false
+}
+
+// remove deletes what is marked. What cannot be deleted stays on the list.
+func (l *litter) remove(ctx context.Context, store checkpoints.Store) error {
+	l.mu.Lock()
+	steps := maps.Clone(l.steps)
+	l.mu.Unlock()
+	for _, step := range slices.Sorted(maps.Keys(steps)) {
+		h := steps[step]
+		if !h.dead {
+			continue
+		}
+		if err := h.remove(ctx, store); err != nil {
+			return fmt.Errorf("remove parts of the checkpoint at step %d that was given up: %w", step, err)
+		}
+		l.keep(step)
+	}
+	return nil
+}
+
+// remove leaves a directory with a manifest alone: it is complete, by an earlier run of the same job or because the manifest's writer did
+// not hear that it succeeded.
+func (h *heap) remove(ctx context.Context, store checkpoints.Store) error {
+	switch _, err := store.Stat(ctx, path.Join(h.dir, checkpoints.ManifestName)); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, checkpoints.ErrNotExist):
+		return err
+	}
+	for _, name := range h.names {
+		if err := store.Delete(ctx, path.Join(h.dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
