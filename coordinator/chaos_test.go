@@ -209,7 +209,7 @@ func chaos(t *testing.T, c *cluster, rnd *rand.Rand) {
 				if c.nodes[a] == nil {
 					c.start(a)
 				} else {
-					c.net.cut(a, false)
+					c.net.Cut(a, false)
 				}
 			}
 		}
@@ -241,7 +241,7 @@ func (r *ring) fault(rnd *rand.Rand, back map[string]int) {
 	case 0: // the leader is cut off
 		if len(back) == 0 {
 			a := r.c.leader().Addr()
-			r.c.net.cut(a, true)
+			r.c.net.Cut(a, true)
 			back[a] = 40
 		}
 	case 1: // a coordinator is restarted

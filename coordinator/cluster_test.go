@@ -16,7 +16,7 @@ func TestSubmissionSurvivesTheLeader(t *testing.T) {
 		text := spec(t, nil)
 		first := c.submit("key", text)
 		old := c.leader()
-		c.net.cut(old.Addr(), true)
+		c.net.Cut(old.Addr(), true)
 		lost := time.Now()
 		again := c.submit("key", text) // finds the new leader by itself
 		if again.Id != first.Id {
@@ -33,7 +33,7 @@ func TestSubmissionSurvivesTheLeader(t *testing.T) {
 			t.Fatalf("%d jobs, %v", len(l), err)
 		}
 		c.eventually("the old leader has noticed", func() bool { return !old.Leading() })
-		c.net.cut(old.Addr(), false)
+		c.net.Cut(old.Addr(), false)
 		c.same()
 	})
 }
@@ -171,7 +171,7 @@ func TestLeaderChangeDisturbsNobody(t *testing.T) {
 		w1.parts(a, 10, "d10", false, false)
 		w2.parts(a, 10, "d10", false, false)
 		take(w1, (*rpcpb.AttachResponse).GetWriteManifest)
-		c.net.cut(old.Addr(), true)
+		c.net.Cut(old.Addr(), true)
 		c.eventually("both are attached again", func() bool {
 			w1.mu.Lock()
 			defer w1.mu.Unlock()
@@ -208,7 +208,7 @@ func TestReportToADeadLeaderIsRepeated(t *testing.T) {
 		a := w1.assign()
 		w2.assign()
 		// The leader and a worker vanish in one moment.
-		c.net.cut(old.Addr(), true)
+		c.net.Cut(old.Addr(), true)
 		w2.kill()
 		w1.left(a, 7, rpcpb.LeftReason_LEFT_REASON_FAULT, "w2", "connection reset")
 		b := w1.assign()

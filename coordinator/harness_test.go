@@ -2,9 +2,7 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,9 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/internal/memnet"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
@@ -26,79 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testToken = rpcauth.Token("a token for tests only")
 
-// network connects everything within one process, in memory, and can cut off a host.
-type network struct {
-	mu    sync.Mutex
-	hosts map[string]*bufconn.Listener
-	off   map[string]bool
-	conns map[*wire]bool
-}
-
-func newNetwork() *network {
-	return &network{hosts: map[string]*bufconn.Listener{}, off: map[string]bool{}, conns: map[*wire]bool{}}
-}
-
-// wire is one connection between two hosts.
-type wire struct {
-	net.Conn
-	from, to string
-	n        *network
-}
-
-func (w *wire) Close() error {
-	w.n.mu.Lock()
-	delete(w.n.conns, w)
-	w.n.mu.Unlock()
-	return w.Conn.Close()
-}
-
-func (n *network) listen(addr string) (net.Listener, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hosts[addr] = bufconn.Listen(1 << 20)
-	return n.hosts[addr], nil
-}
-
-func (n *network) dialer(from string) func(context.Context, string) (net.Conn, error) {
-	return func(ctx context.Context, to string) (net.Conn, error) {
-		n.mu.Lock()
-		host, off := n.hosts[to], n.off[from] || n.off[to]
-		n.mu.Unlock()
-		if host == nil || off {
-			return nil, errors.New("connection refused")
-		}
-		c, err := host.DialContext(ctx)
-		if err != nil {
-			return nil, err
-		}
-		w := &wire{c, from, to, n}
-		n.mu.Lock()
-		n.conns[w] = true
-		n.mu.Unlock()
-		return w, nil
-	}
-}
-
-// cut takes a host off the network, as a broken cable or a power cut does for everyone else; or puts it back.
-func (n *network) cut(addr string, off bool) {
-	n.mu.Lock()
-	n.off[addr] = off
-	var broken []*wire
-	for w := range n.conns {
-		if off && (w.from == addr || w.to == addr) {
-			broken = append(broken, w)
-		}
-	}
-	n.mu.Unlock()
-	for _, w := range broken {
-		_ = w.Close()
-	}
-}
-
 // cluster is coordinators and workers in one bubble.
 type cluster struct {
 	t     *testing.T
-	net   *network
+	net   *memnet.Network
 	dir   string
 	peers []string
 	nodes map[string]*Coordinator
@@ -110,7 +39,7 @@ type cluster struct {
 func bubble(t *testing.T, n int, f func(*testing.T, *cluster)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, net: newNetwork(), dir: dir, nodes: map[string]*Coordinator{}}
+		c := &cluster{t: t, net: memnet.New(), dir: dir, nodes: map[string]*Coordinator{}}
 		for i := range n {
 			c.peers = append(c.peers, fmt.Sprintf("127.0.0.1:%d", 7001+i))
 		}
@@ -138,7 +67,7 @@ func bubble(t *testing.T, n int, f func(*testing.T, *cluster)) {
 func (c *cluster) config(addr string) Config {
 	cfg := DefaultConfig()
 	cfg.Bind, cfg.Peers, cfg.Token, cfg.Dir = addr, c.peers, testToken, filepath.Join(c.dir, strings.ReplaceAll(addr, ":", "-"))
-	cfg.Listen, cfg.Dial = c.net.listen, c.net.dialer(addr)
+	cfg.Listen, cfg.Dial = c.net.Listen, c.net.Dialer(addr)
 	return cfg
 }
 
@@ -171,7 +100,7 @@ func (c *cluster) wipe(addr string) {
 
 func (c *cluster) client(host string) *client.Client {
 	c.t.Helper()
-	cl, err := client.Dial(c.peers, testToken, client.Options{Dialer: c.net.dialer(host)})
+	cl, err := client.Dial(c.peers, testToken, client.Options{Dialer: c.net.Dialer(host)})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -197,7 +126,7 @@ func (c *cluster) leader() *Coordinator {
 	var found *Coordinator
 	c.eventually("a leader", func() bool {
 		for a, n := range c.nodes {
-			if n.Leading() && !c.net.off[a] {
+			if n.Leading() && !c.net.IsCut(a) {
 				found = n
 			}
 		}
@@ -212,7 +141,7 @@ func (c *cluster) same() {
 	c.eventually("equal replicas", func() bool {
 		seen := map[string]bool{}
 		for a, n := range c.nodes {
-			if c.net.off[a] {
+			if c.net.IsCut(a) {
 				continue
 			}
 			index, hash, err := n.StateHash()
@@ -333,9 +262,9 @@ func (f *fake) listen() {
 
 // kill ends the worker as SIGKILL does.
 func (f *fake) kill() {
-	f.c.net.cut(f.id, true)
+	f.c.net.Cut(f.id, true)
 	f.close()
-	f.c.net.cut(f.id, false)
+	f.c.net.Cut(f.id, false)
 }
 
 func (f *fake) close() {
