@@ -56,7 +56,6 @@ type decoder struct {
 	bad  *problems
 
 	block   block
-	user    lists
 	columns []intColumn
 	lengths []lists // by column
 	lastID  string

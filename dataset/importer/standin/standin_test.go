@@ -208,9 +208,7 @@ func TestPPMIAgainstDefinition(t *testing.T) {
 	sum := 0.0
 	for i := range items {
 		for j := range items {
-			if len(seen) > 0 {
-				total[i] += c[i][j]
-			}
+			total[i] += c[i][j]
 		}
 		smooth[i] = math.Pow(total[i], .75)
 		sum += smooth[i]
