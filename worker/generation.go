@@ -159,7 +159,11 @@ func (g *generation) raiseFlags(tr *exact.Trailer) {
 	g.wanted.And(^uint32(1 << exact.FlagCheckpoint)) // once, not after every step
 	every := ringleader.Step(g.replica.spec.How.Checkpoint.Every)
 	if next := g.replica.step + 1; g.rank == 0 && every > 0 && next%every == 0 && next < g.last() {
-		tr.Raise(exact.FlagCheckpoint)
+		if g.saver.busy() {
+			g.saver.report(next, stillWriting, kindPeriodic) // once, and not by every member
+		} else {
+			tr.Raise(exact.FlagCheckpoint)
+		}
 	}
 }
 

@@ -48,13 +48,15 @@ func (l *litter) keep(step ringleader.Step) {
 	delete(l.steps, step)
 }
 
-// abandon marks the checkpoint of a step.
-func (l *litter) abandon(step ringleader.Step) {
+// abandon marks the checkpoint of a step and tells whether there is something of it to remove.
+func (l *litter) abandon(step ringleader.Step) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.steps[step]; h != nil {
+	h := l.steps[step]
+	if h != nil {
 		h.dead = true
 	}
+	return h != nil
 }
 
 // overtaken marks all checkpoints before a step that is committed: the leader commits in order of steps.
@@ -66,39 +68,34 @@ func (l *litter) overtaken(by ringleader.Step) {
 	}
 }
 
-// any tells whether there is something to remove.
-func (l *litter) any() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, h := range l.steps {
-		if h.dead {
-			return true
-		}
-	}
-	return false
-}
-
 // remove deletes what is marked. What cannot be deleted stays on the list.
 func (l *litter) remove(ctx context.Context, store checkpoints.Store) error {
-	l.mu.Lock()
-	steps := maps.Clone(l.steps)
-	l.mu.Unlock()
-	for _, step := range slices.Sorted(maps.Keys(steps)) {
-		h := steps[step]
-		if !h.dead {
-			continue
-		}
-		if err := h.remove(ctx, store); err != nil {
-			return fmt.Errorf("remove parts of the checkpoint at step %d that was given up: %w", step, err)
+	dead := l.dead()
+	for _, step := range slices.Sorted(maps.Keys(dead)) {
+		if err := dead[step].remove(ctx, store); err != nil {
+			return fmt.Errorf("remove parts of the checkpoint at step %d, which was given up: %w", step, err)
 		}
 		l.keep(step)
 	}
 	return nil
 }
 
+// dead are copies of what is marked.
+func (l *litter) dead() map[ringleader.Step]heap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dead := map[ringleader.Step]heap{}
+	for step, h := range l.steps {
+		if h.dead {
+			dead[step] = heap{dir: h.dir, names: slices.Clone(h.names)}
+		}
+	}
+	return dead
+}
+
 // remove leaves a directory with a manifest alone: it is complete, by an earlier run of the same job or because the manifest's writer did
 // not hear that it succeeded.
-func (h *heap) remove(ctx context.Context, store checkpoints.Store) error {
+func (h heap) remove(ctx context.Context, store checkpoints.Store) error {
 	switch _, err := store.Stat(ctx, path.Join(h.dir, checkpoints.ManifestName)); {
 	case err == nil:
 		return nil

@@ -3,14 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
-	"github.com/ringleader-dev/ringleader/checkpoints"
-	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -24,20 +21,24 @@ type saver struct {
 	cancel     context.CancelFunc
 	generation *generation
 	wg         sync.WaitGroup
+	idle       chan struct{} // holds a token unless this member's parts are being written or removed
+	litter     litter
 
 	mu      sync.Mutex
 	closed  bool
-	writing chan struct{}        // closed when own parts have been written or given up; nil if there are none
-	parts   *rpcpb.AttachRequest // own parts of the newest checkpoint, until it is committed
-	written *rpcpb.AttachRequest // its manifest, if this is rank 0
-	state   *checkpoints.State   // its snapshot, for the manifest
-	kind    saveKind
+	writing ringleader.Step                   // step of the newest write
+	giveUp  context.CancelFunc                // ends it, if it is under way and may be skipped
+	parts   *rpcpb.AttachRequest              // own parts of the newest checkpoint, until it is committed
+	written *rpcpb.AttachRequest              // its manifest, if this is rank 0
+	share   *share                            // what the manifest is about
 	waiting map[ringleader.Step]chan struct{} // closed when the step's checkpoint is committed
 }
 
 func newSaver(ctx context.Context, g *generation) *saver {
 	ctx, cancel := context.WithCancel(ctx)
-	return &saver{ctx: ctx, cancel: cancel, generation: g, waiting: map[ringleader.Step]chan struct{}{}}
+	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1), waiting: map[ringleader.Step]chan struct{}{}}
+	s.idle <- struct{}{}
+	return s
 }
 
 // background runs f unless the generation is over.
@@ -49,16 +50,11 @@ func (s *saver) background(f func(ctx context.Context)) {
 	}
 }
 
-// claim returns the channel to close when the coming write is over, or, if one is under way, its channel and false.
-func (s *saver) claim() (chan struct{}, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.writing != nil {
-		return s.writing, false
-	}
-	s.writing = make(chan struct{})
-	return s.writing, true
-}
+// release gives the token back.
+func (s *saver) release() { s.idle <- struct{}{} }
+
+// busy tells whether a checkpoint would have to be skipped now.
+func (s *saver) busy() bool { return len(s.idle) == 0 }
 
 // saveKind says what a checkpoint is for.
 type saveKind string
@@ -69,22 +65,18 @@ const (
 	kindFinal    saveKind = "final"    // the job ends with it
 )
 
-// attempts bounds the tries at a checkpoint that may be skipped.
-const attempts = 3
+// stillWriting is why a checkpoint is skipped.
+const stillWriting = "the checkpoint before it is still being written"
 
 // begin snapshots the state and writes it in the background.
 func (s *saver) begin() error {
-	step := s.generation.replica.step
-	if _, ok := s.claim(); !ok {
-		s.report(step, "skipped: the checkpoint before it is still being written", kindPeriodic)
+	select {
+	case <-s.idle:
+		return s.start(kindPeriodic)
+	default:
+		s.report(s.generation.replica.step, stillWriting, kindPeriodic)
 		return nil
 	}
-	st, err := s.generation.replica.snapshot()
-	if err != nil {
-		return err
-	}
-	s.background(func(ctx context.Context) { s.write(ctx, st, kindPeriodic) })
-	return nil
 }
 
 // durable writes a checkpoint of the present state and waits until it is committed: before a pause, training stands still anyway.
@@ -94,24 +86,32 @@ func (s *saver) durable() error { return s.commit(kindPause) }
 func (s *saver) final() error { return s.commit(kindFinal) }
 
 func (s *saver) commit(kind saveKind) error {
-	for mine := false; !mine; {
-		var writing chan struct{}
-		if writing, mine = s.claim(); !mine {
-			if err := s.await(writing); err != nil {
-				return err
-			}
-		}
-	}
-	st, err := s.generation.replica.snapshot()
-	if err != nil {
+	if err := s.await(s.idle); err != nil {
 		return err
 	}
-	done := make(chan struct{})
+	step, done := s.generation.replica.step, make(chan struct{})
+	s.litter.keep(step) // an earlier attempt that was given up is made good
 	s.mu.Lock()
-	s.waiting[st.Step] = done
+	s.waiting[step] = done
 	s.mu.Unlock()
-	s.background(func(ctx context.Context) { s.write(ctx, st, kind) })
+	if err := s.start(kind); err != nil {
+		return err
+	}
 	return s.await(done)
+}
+
+// start copies the state and writes it in the background. The caller has the token; the writing gives it back.
+func (s *saver) start(kind saveKind) error {
+	st, err := s.generation.replica.snapshot()
+	if err != nil {
+		s.release()
+		return err
+	}
+	s.background(func(ctx context.Context) {
+		defer s.release()
+		s.write(ctx, st, kind)
+	})
+	return nil
 }
 
 // await waits for a channel as long as the generation lives, and shows the others that this member does.
@@ -137,75 +137,14 @@ func (s *saver) await(done <-chan struct{}) error {
 	}
 }
 
-// write puts this member's parts into the store.
-func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind) {
-	defer func() {
-		s.mu.Lock()
-		close(s.writing)
-		s.writing = nil
-		s.mu.Unlock()
-	}()
-	var files []checkpoints.FileInfo
-	if s.persist(ctx, st.Step, kind, func() (err error) { files, err = s.put(ctx, st); return err }) {
-		s.announce(st, files, kind)
-	}
-}
-
-// persist tries a store operation, with growing pauses. What must not be skipped is tried until it works and reported after every
-// failure; the rest is tried a few times and reported when it is given up.
-func (s *saver) persist(ctx context.Context, step ringleader.Step, kind saveKind, try func() error) bool {
-	for n := 1; ; n++ {
-		err := try()
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		last := kind == kindPeriodic && n == attempts
-		if last || kind != kindPeriodic {
-			s.report(step, err.Error(), kind)
-		}
-		if last || !sleep(ctx, min(time.Duration(n)*200*time.Millisecond, 5*time.Second)) {
-			return false
-		}
-	}
-}
-
-// put writes the parts that fall to this rank, each attempt bounded.
-func (s *saver) put(ctx context.Context, st *checkpoints.State) ([]checkpoints.FileInfo, error) {
-	g := s.generation
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(g.replica.spec.How.Deadlines.Store))
-	defer cancel()
-	store, err := g.agent.cfg.OpenStore(ctx, g.replica.spec.How.Store)
-	if err != nil {
-		return nil, fmt.Errorf("open store %s: %w", g.replica.spec.How.Store, err)
-	}
-	spec, err := job.Canonical(g.replica.spec)
-	if err != nil {
-		return nil, err
-	}
-	parts, err := checkpoints.Plan(st, spec, checkpoints.MaxPart)
-	if err != nil {
-		return nil, err
-	}
-	var mine []*checkpoints.Part
-	for i, p := range parts {
-		if i%g.size == int(g.rank) {
-			mine = append(mine, p)
-		}
-	}
-	return checkpoints.WriteParts(ctx, store, checkpoints.Dir(st.Step, st.Digest()), mine)
-}
-
 // announce tells the leader that the parts are in the store, now and on every new stream until the commit.
-func (s *saver) announce(st *checkpoints.State, files []checkpoints.FileInfo, kind saveKind) {
+func (s *saver) announce(sh *share) {
 	g := s.generation
 	msg := &rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_PartsWritten{PartsWritten: &rpcpb.PartsWritten{
-		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(st.Step), StateDigest: st.Digest().String(),
-		Files: toProto(files), Final: kind == kindFinal, Pause: kind == kindPause}}}
+		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(sh.state.Step), StateDigest: sh.digest.String(),
+		Files: toProto(sh.files), Final: sh.kind == kindFinal, Pause: sh.kind == kindPause}}}
 	s.mu.Lock()
-	s.parts, s.written, s.state, s.kind = msg, nil, st, kind
+	s.parts, s.written, s.share = msg, nil, sh
 	s.mu.Unlock()
 	g.agent.send(msg)
 }
@@ -224,64 +163,47 @@ func (s *saver) resend() {
 // partsComplete writes the manifest: all parts are in the store.
 func (s *saver) partsComplete(m *rpcpb.WriteManifest) {
 	s.mu.Lock()
-	st, pending := s.state, s.written == nil
-	kind := s.kind
+	sh, written := s.share, s.written != nil
+	if sh == nil || int64(sh.state.Step) != m.Step || m.Generation != s.generation.assign.Generation {
+		s.mu.Unlock()
+		return
+	}
+	asked := sh.complete
+	sh.complete = true
 	s.mu.Unlock()
-	if st == nil || int64(st.Step) != m.Step || m.Generation != s.generation.assign.Generation {
-		return
-	}
-	if !pending {
+	switch {
+	case written:
 		s.resend()
-		return
+	case !asked:
+		s.background(func(ctx context.Context) { s.manifest(ctx, sh, m) })
 	}
-	s.background(func(ctx context.Context) { s.manifest(ctx, st, m, kind) })
 }
 
 // manifest writes the manifest and tells the leader. A second writer of the same manifest is harmless.
-func (s *saver) manifest(ctx context.Context, st *checkpoints.State, m *rpcpb.WriteManifest, kind saveKind) {
-	dir := checkpoints.Dir(st.Step, st.Digest())
+func (s *saver) manifest(ctx context.Context, sh *share, m *rpcpb.WriteManifest) {
 	var sum string
-	if !s.persist(ctx, st.Step, kind, func() (err error) { sum, err = s.putManifest(ctx, dir, st, m); return err }) {
+	if !s.persist(ctx, sh.state.Step, sh.kind, func() (err error) { sum, err = s.putManifest(ctx, sh, m); return err }) {
 		return
 	}
 	msg := &rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_ManifestWritten{ManifestWritten: &rpcpb.ManifestWritten{
-		JobId: m.JobId, Generation: m.Generation, Checkpoint: &rpcpb.CheckpointInfo{Step: m.Step, Directory: dir,
-			StateDigest: st.Digest().String(), ManifestSha256: sum, Generation: m.Generation, Final: kind == kindFinal}}}}
+		JobId: m.JobId, Generation: m.Generation, Checkpoint: &rpcpb.CheckpointInfo{Step: m.Step, Directory: sh.dir,
+			StateDigest: sh.digest.String(), ManifestSha256: sum, Generation: m.Generation, Final: sh.kind == kindFinal}}}}
 	s.mu.Lock()
 	s.written = msg
 	s.mu.Unlock()
 	s.generation.agent.send(msg)
 }
 
-func (s *saver) putManifest(ctx context.Context, dir string, st *checkpoints.State, m *rpcpb.WriteManifest) (string, error) {
-	g := s.generation
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(g.replica.spec.How.Deadlines.Store))
-	defer cancel()
-	store, err := g.agent.cfg.OpenStore(ctx, g.replica.spec.How.Store)
-	if err != nil {
-		return "", fmt.Errorf("open store %s: %w", g.replica.spec.How.Store, err)
-	}
-	return checkpoints.WriteManifest(ctx, store, dir, &checkpoints.Manifest{
-		Job:       st.Job,
-		Step:      st.Step,
-		State:     st.Digest(),
-		Numerics:  g.agent.cfg.Device.Class(),
-		Libraries: g.agent.cfg.Libraries,
-		Files:     fromProto(m.Files),
-		Volatile: checkpoints.Volatile{Host: g.agent.cfg.Host, Time: time.Now().UTC(),
-			Generation: ringleader.Generation(m.Generation), Program: g.agent.cfg.Program},
-	})
-}
-
 // committed is the end of a checkpoint; rank 0 also removes the directories that retention gave up.
 func (s *saver) committed(m *rpcpb.Committed) {
+	step := ringleader.Step(m.Step)
+	s.litter.keep(step)
+	s.litter.overtaken(step)
 	s.mu.Lock()
-	if s.state != nil && int64(s.state.Step) == m.Step {
-		s.parts, s.written, s.state = nil, nil, nil
-	}
-	if done := s.waiting[ringleader.Step(m.Step)]; done != nil {
+	s.forget(step)
+	if done := s.waiting[step]; done != nil {
 		close(done)
-		delete(s.waiting, ringleader.Step(m.Step))
+		delete(s.waiting, step)
 	}
 	s.mu.Unlock()
 	if s.generation.rank == 0 && len(m.Retire) > 0 {
@@ -289,27 +211,34 @@ func (s *saver) committed(m *rpcpb.Committed) {
 	}
 }
 
-// abandoned: another member could not write its share; what this one wrote is not waited for.
-func (s *saver) abandoned(m *rpcpb.CheckpointAbandoned) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state != nil && int64(s.state.Step) == m.Step && s.kind == kindPeriodic {
-		s.parts, s.written, s.state = nil, nil, nil
+// forget drops what would be told to a new leader about a step. mu is held.
+func (s *saver) forget(step ringleader.Step) {
+	if s.share != nil && s.share.state.Step == step {
+		s.parts, s.written, s.share = nil, nil, nil
 	}
 }
 
-func (s *saver) retire(ctx context.Context, dirs []string) {
-	g := s.generation
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(g.replica.spec.How.Deadlines.Store))
-	defer cancel()
-	store, err := g.agent.cfg.OpenStore(ctx, g.replica.spec.How.Store)
-	for _, dir := range dirs {
-		if err == nil {
-			err = checkpoints.Delete(ctx, store, dir)
-		}
+// abandoned: a member could not write its share. What this one writes or wrote of a checkpoint that may be skipped is removed. For one
+// that must not be, the leader has forgotten the parts that it was told of, and is told again.
+func (s *saver) abandoned(m *rpcpb.CheckpointAbandoned) {
+	step := ringleader.Step(m.Step)
+	s.mu.Lock()
+	must := s.waiting[step] != nil
+	if !must {
+		s.forget(step)
 	}
-	if err != nil {
-		g.agent.cfg.Log.Warn("remove old checkpoints", "directories", dirs, "error", err)
+	stop := s.giveUp
+	if s.writing != step {
+		stop = nil
+	}
+	s.mu.Unlock()
+	switch {
+	case must:
+		s.resend()
+	case stop != nil:
+		stop() // the writer sweeps
+	case s.litter.abandon(step):
+		s.background(s.sweepWhenIdle)
 	}
 }
 
@@ -328,32 +257,4 @@ func (s *saver) close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.wg.Wait()
-}
-
-func toProto(files []checkpoints.FileInfo) []*rpcpb.FileInfo {
-	var out []*rpcpb.FileInfo
-	for _, f := range files {
-		out = append(out, &rpcpb.FileInfo{Name: f.Name, Size: f.Size, Sha256: f.SHA256})
-	}
-	return out
-}
-
-func fromProto(files []*rpcpb.FileInfo) []checkpoints.FileInfo {
-	var out []checkpoints.FileInfo
-	for _, f := range files {
-		out = append(out, checkpoints.FileInfo{Name: f.Name, Size: f.Size, SHA256: f.Sha256})
-	}
-	return out
-}
-
-// sleep waits for d and reports whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

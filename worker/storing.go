@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/job"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
+)
+
+// share is what falls to this member of one checkpoint.
+type share struct {
+	kind   saveKind
+	state  *checkpoints.State // a snapshot
+	digest ringleader.Digest  // of the state
+	dir    string
+	parts  []*checkpoints.Part
+	files  []checkpoints.FileInfo // those parts that are in the store
+
+	complete bool // all members' parts are in the store, and the manifest is being written; guarded by the saver's mu
+}
+
+// attempts bounds the tries at a checkpoint that may be skipped.
+const attempts = 3
+
+// write puts this member's parts into the store.
+func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind) {
+	whole := ctx
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.mu.Lock()
+	if s.writing = st.Step; kind == kindPeriodic {
+		s.giveUp = stop
+	}
+	s.mu.Unlock()
+	var sh *share
+	ok := s.persist(ctx, st.Step, kind, func() (err error) { sh, err = s.plan(st, kind); return err })
+	for i := 0; ok && i < len(sh.parts); i++ {
+		ok = s.persist(ctx, st.Step, kind, func() error { return s.put(ctx, sh, sh.parts[i]) })
+	}
+	s.mu.Lock()
+	s.giveUp = nil
+	s.mu.Unlock()
+	if ok && ctx.Err() == nil {
+		s.announce(sh)
+	} else {
+		s.litter.abandon(st.Step)
+	}
+	s.sweep(whole)
+}
+
+// persist tries a store operation, with growing pauses. What must not be skipped is tried until it works and reported after every
+// failure; the rest is tried a few times and reported when it is given up.
+func (s *saver) persist(ctx context.Context, step ringleader.Step, kind saveKind, try func() error) bool {
+	for n := 1; ; n++ {
+		err := try()
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		last := kind == kindPeriodic && n == attempts
+		if last || kind != kindPeriodic {
+			s.report(step, err.Error(), kind)
+		}
+		if last || !sleep(ctx, min(time.Duration(n)*200*time.Millisecond, 5*time.Second)) {
+			return false
+		}
+	}
+}
+
+// plan finds the parts that fall to this rank.
+func (s *saver) plan(st *checkpoints.State, kind saveKind) (*share, error) {
+	g := s.generation
+	spec, err := job.Canonical(g.replica.spec)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := checkpoints.Plan(st, spec, checkpoints.MaxPart)
+	if err != nil {
+		return nil, err
+	}
+	sh := &share{kind: kind, state: st, digest: st.Digest()}
+	sh.dir = checkpoints.Dir(st.Step, sh.digest)
+	for i, p := range parts {
+		if i%g.size == int(g.rank) {
+			sh.parts = append(sh.parts, p)
+		}
+	}
+	return sh, nil
+}
+
+// put writes one part.
+func (s *saver) put(ctx context.Context, sh *share, p *checkpoints.Part) error {
+	if sh.kind == kindPeriodic {
+		s.litter.add(sh.state.Step, sh.dir, p.Name)
+	}
+	return s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
+		files, err := checkpoints.WriteParts(ctx, store, sh.dir, []*checkpoints.Part{p})
+		sh.files = append(sh.files, files...)
+		return err
+	})
+}
+
+func (s *saver) putManifest(ctx context.Context, sh *share, m *rpcpb.WriteManifest) (sum string, err error) {
+	cfg := &s.generation.agent.cfg
+	manifest := &checkpoints.Manifest{
+		Job:       sh.state.Job,
+		Step:      sh.state.Step,
+		State:     sh.digest,
+		Numerics:  cfg.Device.Class(),
+		Libraries: cfg.Libraries,
+		Files:     fromProto(m.Files),
+		Volatile: checkpoints.Volatile{Host: cfg.Host, Time: time.Now().UTC(),
+			Generation: ringleader.Generation(m.Generation), Program: cfg.Program},
+	}
+	err = s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) (err error) {
+		sum, err = checkpoints.WriteManifest(ctx, store, sh.dir, manifest)
+		return err
+	})
+	return sum, err
+}
+
+// withStore makes one attempt at something in the job's store, bounded.
+func (s *saver) withStore(ctx context.Context, f func(context.Context, checkpoints.Store) error) error {
+	how := s.generation.replica.spec.How
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
+	defer cancel()
+	store, err := s.generation.agent.cfg.OpenStore(ctx, how.Store)
+	if err != nil {
+		return fmt.Errorf("open store %s: %w", how.Store, err)
+	}
+	defer store.Close()
+	return f(ctx, store)
+}
+
+// sweep removes what this member wrote for checkpoints that were given up. The caller has the token. What cannot be removed now is
+// tried again after the next checkpoint.
+func (s *saver) sweep(ctx context.Context) {
+	if len(s.litter.dead()) == 0 || ctx.Err() != nil {
+		return
+	}
+	if err := s.withStore(ctx, s.litter.remove); err != nil && ctx.Err() == nil {
+		s.generation.agent.cfg.Log.Warn("checkpoint left behind", "job", s.generation.assign.JobId, "error", err)
+	}
+}
+
+func (s *saver) sweepWhenIdle(ctx context.Context) {
+	select {
+	case <-s.idle:
+		defer s.release()
+		s.sweep(ctx)
+	case <-ctx.Done():
+	}
+}
+
+func (s *saver) retire(ctx context.Context, dirs []string) {
+	err := s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
+		for _, dir := range dirs {
+			if err := checkpoints.Delete(ctx, store, dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.generation.agent.cfg.Log.Warn("remove old checkpoints", "directories", dirs, "error", err)
+	}
+}
+
+func toProto(files []checkpoints.FileInfo) []*rpcpb.FileInfo {
+	var out []*rpcpb.FileInfo
+	for _, f := range files {
+		out = append(out, &rpcpb.FileInfo{Name: f.Name, Size: f.Size, Sha256: f.SHA256})
+	}
+	return out
+}
+
+func fromProto(files []*rpcpb.FileInfo) []checkpoints.FileInfo {
+	var out []checkpoints.FileInfo
+	for _, f := range files {
+		out = append(out, checkpoints.FileInfo{Name: f.Name, Size: f.Size, SHA256: f.Sha256})
+	}
+	return out
+}
+
+// sleep waits for d and reports whether ctx still lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
