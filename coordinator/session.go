@@ -206,6 +206,10 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 		return l.onCheckpointFailed(sess, m.CheckpointFailed)
 	case *rpcpb.AttachRequest_CheckpointUnusable:
 		return l.onCheckpointUnusable(sess, m.CheckpointUnusable)
+	case *rpcpb.AttachRequest_Evaluated:
+		if l.member(m.Evaluated.JobId, m.Evaluated.Generation, sess.id) != nil {
+			return l.note(m.Evaluated.JobId, fmt.Sprintf("evaluation at step %d: %s", m.Evaluated.Step, m.Evaluated.Text))
+		}
 	case *rpcpb.AttachRequest_JobFailed:
 		if l.member(m.JobFailed.JobId, m.JobFailed.Generation, sess.id) != nil {
 			return l.fail(m.JobFailed.JobId, m.JobFailed.Generation, fmt.Sprintf("worker %s: %s", sess.id, m.JobFailed.Error))

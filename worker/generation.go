@@ -32,6 +32,8 @@ type generation struct {
 	sums    []int64
 	floats  []float32
 	rate    rate
+
+	evaluating atomic.Bool
 }
 
 // outcome says how a generation ended for this worker.
@@ -99,6 +101,9 @@ func (g *generation) live(ctx context.Context, out *outcome) (err error) {
 		}
 		g.agent.cfg.Observer.Completed(ctx, report)
 		g.progress(report)
+		if err := g.evaluate(); err != nil {
+			return err
+		}
 		if done, err := g.act(tr); done || err != nil {
 			out.planned = done
 			return err

@@ -21,8 +21,10 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce/grpclink"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
+	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -42,8 +44,12 @@ type Config struct {
 	Log          *slog.Logger
 	// Dial connects to coordinators and workers; nil: TCP. Tests of clusters in one process set it.
 	Dial     func(ctx context.Context, addr string) (net.Conn, error)
+	Evaluate Evaluate // nil: how.evaluate is not served
 	Observer Observer // nil: Ignore
 }
+
+// Evaluate scores the parameters of a state in a few words. It runs beside training and must leave its inputs alone.
+type Evaluate func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (string, error)
 
 // Observer follows a worker from inside its process.
 type Observer interface {

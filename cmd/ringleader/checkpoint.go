@@ -65,7 +65,7 @@ func checkpointList(ctx context.Context, w io.Writer, url string) error {
 func committed(ctx context.Context, store checkpoints.Store) ([]checkpoints.Found, error) {
 	found, err := checkpoints.List(ctx, store, "")
 	if err != nil {
-		return nil, withCode(exitUnreachable, err)
+		return nil, storeError(err)
 	}
 	found = slices.DeleteFunc(found, func(f checkpoints.Found) bool { return !f.Committed })
 	if len(found) == 0 {
@@ -83,14 +83,14 @@ func loadCheckpoint(ctx context.Context, url string, warn io.Writer) (*checkpoin
 	defer store.Close()
 	if dir != "" {
 		st, m, err := checkpoints.Load(ctx, store, dir)
-		return st, m, join(store.URL(), dir), withCode(exitInput, err)
+		return st, m, join(store.URL(), dir), storeError(err)
 	}
 	st, m, skipped, err := checkpoints.LoadNewest(ctx, store, "")
 	for _, s := range skipped {
 		fmt.Fprintf(warn, "ringleader: passed over: %v\n", s)
 	}
 	if err != nil {
-		return nil, nil, "", withCode(exitInput, fmt.Errorf("run %s: %w", url, err))
+		return nil, nil, "", storeError(fmt.Errorf("run %s: %w", url, err))
 	}
 	return st, m, join(store.URL(), checkpoints.Dir(st.Step, st.Digest())), nil
 }
@@ -135,7 +135,7 @@ func checkpointVerify(ctx context.Context, w io.Writer, url string) error {
 	}
 	began := time.Now()
 	if problems := checkpoints.Verify(ctx, store, dir); len(problems) > 0 {
-		return withCode(exitInput, fmt.Errorf("%s: %w", join(store.URL(), dir), errors.Join(problems...)))
+		return storeError(fmt.Errorf("%s: %w", join(store.URL(), dir), errors.Join(problems...)))
 	}
 	_, err = fmt.Fprintf(w, "%s: every byte is as its manifest says (%.1f s)\n", join(store.URL(), dir), time.Since(began).Seconds())
 	return err

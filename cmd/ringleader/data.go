@@ -47,7 +47,7 @@ func dataImport() *cobra.Command {
 			o.Log = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
 			meta, err := importTo(cmd.Context(), o)
 			if err != nil {
-				return withCode(exitInput, err)
+				return storeError(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d users, %d items, %d actions; content digest %s\n", o.Out, meta.Users, meta.Items, meta.Actions, meta.Digest)
 			return err
@@ -153,7 +153,7 @@ func dataCheck() *cobra.Command {
 			}
 			defer store.Close()
 			if problems := dataset.Check(cmd.Context(), store); len(problems) > 0 {
-				return withCode(exitInput, fmt.Errorf("data set %s: %w", args[0], errors.Join(problems...)))
+				return storeError(fmt.Errorf("data set %s: %w", args[0], errors.Join(problems...)))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: no problem found\n", args[0])
 			return err
@@ -236,7 +236,7 @@ func loadWithJob(ctx context.Context, url string, warn io.Writer) (st *checkpoin
 	defer store.Close()
 	text, err := checkpoints.ReadJob(ctx, store, dir, m)
 	if err != nil {
-		return nil, spec, "", withCode(exitInput, err)
+		return nil, spec, "", storeError(err)
 	}
 	if spec, err = job.FromCanonical(text); err != nil {
 		return nil, spec, "", withCode(exitInput, fmt.Errorf("job of %s: %w", where, err))

@@ -9,9 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/dataset"
+	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/evaluation"
+	"github.com/ringleader-dev/ringleader/job"
+	"github.com/ringleader-dev/ringleader/worker"
 )
 
 func newEvaluate() *cobra.Command {
@@ -67,6 +71,19 @@ func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Wr
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev})
+}
+
+// evaluateBeside is how a worker serves how.evaluate: the model alone, because the baselines do not change, and on one thread,
+// because the others train.
+func evaluateBeside(dev device.Device) worker.Evaluate {
+	return func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (string, error) {
+		r, err := evaluation.Run(ctx, evaluation.Options{Data: data, Job: what, Params: params, Device: dev, Threads: 1, SkipBaselines: true})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("Recall@10 %.4f (%.4f-%.4f), new only %.4f (%.4f-%.4f)", r.RecallAt10, r.Interval[0], r.Interval[1],
+			r.NewOnly.RecallAt10, r.NewOnly.Interval[0], r.NewOnly.Interval[1]), nil
+	}
 }
 
 // openData opens a data set for one command, its cache in a temporary directory.

@@ -46,7 +46,7 @@ func pin(ctx context.Context, spec *job.Spec) error {
 	defer store.Close()
 	meta, err := dataset.ReadMeta(ctx, store)
 	if err != nil {
-		return withCode(exitInput, fmt.Errorf("what.data %s: %w", spec.What.Data, err))
+		return storeError(fmt.Errorf("what.data %s: %w", spec.What.Data, err))
 	}
 	if d := spec.What.DataDigest; d != "" && d != meta.Digest {
 		return withCode(exitInput, fmt.Errorf("what.data_digest %s: the data set at %s has %s", d, spec.What.Data, meta.Digest))

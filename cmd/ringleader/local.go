@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -152,7 +153,24 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 			return nil, withCode(exitUsage, err)
 		}
 	}
-	return p, p.resumeFrom(ctx, o.resume, o.fork)
+	if err := p.resumeFrom(ctx, o.resume, o.fork); err != nil {
+		return nil, err
+	}
+	return p, p.checkStore(ctx)
+}
+
+// checkStore makes one attempt at writing to the store that the job names.
+func (p *localPlan) checkStore(ctx context.Context) error {
+	how := p.spec.How
+	if how.Store == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
+	defer cancel()
+	if err := probeStore(ctx, how.Store); err != nil {
+		return fmt.Errorf("how.store %s: %w", how.Store, err)
+	}
+	return nil
 }
 
 // lastStep is the step at which the run ends; 0 if only the data tells.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -23,13 +26,48 @@ func openStore(ctx context.Context, where string) (checkpoints.Store, error) {
 		if err != nil {
 			return nil, withCode(exitUsage, err)
 		}
-		return s3.Open(ctx, cfg)
+		store, err := s3.Open(ctx, cfg)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		return store, nil
 	}
 	path, err := localPath(where)
 	if err != nil {
 		return nil, err
 	}
-	return file.Open(path)
+	store, err := file.Open(path)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return store, nil
+}
+
+// storeError gives trouble with a store, or with what is in it, its exit code.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return withCode(exitInterrupted, err)
+	case errors.Is(err, checkpoints.ErrUnavailable):
+		return withCode(exitUnreachable, err)
+	}
+	return withCode(exitInput, err)
+}
+
+// probeStore puts an object into a store and removes it. A run is told before it starts that its checkpoints cannot be stored: later,
+// it would go on and report every one of them.
+func probeStore(ctx context.Context, where string) error {
+	store, err := openStore(ctx, where)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	const name = "write-probe"
+	sum := sha256.Sum256(nil)
+	if err = store.Put(ctx, name, bytes.NewReader(nil), 0, sum[:], false); err == nil {
+		err = store.Delete(ctx, name)
+	}
+	return storeError(err)
 }
 
 // localPath is the path that a store URL names on this machine; an error for any other scheme.

@@ -72,7 +72,7 @@ func newWorker() *cobra.Command {
 			cfg := worker.Config{
 				ID: ringleader.WorkerID(o.id), Host: host, Coordinators: cluster.coordinators, Token: token,
 				Listener: listener, Advertise: o.advertise, Dir: o.cache, Device: dev, OpenStore: openStore,
-				Libraries: libraries(), Program: version, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+				Evaluate: evaluateBeside(dev), Libraries: libraries(), Program: version, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 			}
 			ctx := cmd.Context()
 			if o.supervised {

@@ -1461,6 +1461,7 @@ type AttachRequest struct {
 	//	*AttachRequest_CheckpointFailed
 	//	*AttachRequest_JobFailed
 	//	*AttachRequest_CheckpointUnusable
+	//	*AttachRequest_Evaluated
 	Message       isAttachRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1584,6 +1585,15 @@ func (x *AttachRequest) GetCheckpointUnusable() *CheckpointUnusable {
 	return nil
 }
 
+func (x *AttachRequest) GetEvaluated() *Evaluated {
+	if x != nil {
+		if x, ok := x.Message.(*AttachRequest_Evaluated); ok {
+			return x.Evaluated
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Message interface {
 	isAttachRequest_Message()
 }
@@ -1624,6 +1634,10 @@ type AttachRequest_CheckpointUnusable struct {
 	CheckpointUnusable *CheckpointUnusable `protobuf:"bytes,9,opt,name=checkpoint_unusable,json=checkpointUnusable,proto3,oneof"`
 }
 
+type AttachRequest_Evaluated struct {
+	Evaluated *Evaluated `protobuf:"bytes,10,opt,name=evaluated,proto3,oneof"`
+}
+
 func (*AttachRequest_Register) isAttachRequest_Message() {}
 
 func (*AttachRequest_Heartbeat) isAttachRequest_Message() {}
@@ -1641,6 +1655,8 @@ func (*AttachRequest_CheckpointFailed) isAttachRequest_Message() {}
 func (*AttachRequest_JobFailed) isAttachRequest_Message() {}
 
 func (*AttachRequest_CheckpointUnusable) isAttachRequest_Message() {}
+
+func (*AttachRequest_Evaluated) isAttachRequest_Message() {}
 
 // Register introduces a worker, again on every new stream.
 type Register struct {
@@ -2477,6 +2493,75 @@ func (x *CheckpointUnusable) GetError() string {
 	return ""
 }
 
+// Evaluated: rank 0 has evaluated the state of a step beside training; the text goes into the job's history.
+type Evaluated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evaluated) Reset() {
+	*x = Evaluated{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evaluated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evaluated) ProtoMessage() {}
+
+func (x *Evaluated) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evaluated.ProtoReflect.Descriptor instead.
+func (*Evaluated) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Evaluated) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Evaluated) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Evaluated) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Evaluated) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // JobFailed: the job cannot go on, on any worker (bad data, NaN, ...).
 type JobFailed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2489,7 +2574,7 @@ type JobFailed struct {
 
 func (x *JobFailed) Reset() {
 	*x = JobFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2586,7 @@ func (x *JobFailed) String() string {
 func (*JobFailed) ProtoMessage() {}
 
 func (x *JobFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2599,7 @@ func (x *JobFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFailed.ProtoReflect.Descriptor instead.
 func (*JobFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JobFailed) GetJobId() string {
@@ -2558,7 +2643,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2655,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2668,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -2727,7 +2812,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +2824,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +2837,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -2789,7 +2874,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2886,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2899,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -2891,7 +2976,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2903,7 +2988,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,7 +3001,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -2952,7 +3037,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3049,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3062,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Change) GetJobId() string {
@@ -3014,7 +3099,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3111,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3124,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -3083,7 +3168,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3180,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3193,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Committed) GetJobId() string {
@@ -3152,7 +3237,7 @@ type CheckpointAbandoned struct {
 
 func (x *CheckpointAbandoned) Reset() {
 	*x = CheckpointAbandoned{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3164,7 +3249,7 @@ func (x *CheckpointAbandoned) String() string {
 func (*CheckpointAbandoned) ProtoMessage() {}
 
 func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3177,7 +3262,7 @@ func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
 func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckpointAbandoned) GetJobId() string {
@@ -3218,7 +3303,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3315,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3328,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Release) GetJobId() string {
@@ -3262,7 +3347,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3359,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3372,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 type RingResponse struct {
@@ -3298,7 +3383,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3395,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3408,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 type FetchStateRequest struct {
@@ -3336,7 +3421,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3348,7 +3433,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3361,7 +3446,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3390,7 +3475,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3487,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3500,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FetchStateResponse) GetData() []byte {
@@ -3455,7 +3540,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +3552,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +3565,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -3632,7 +3717,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15AddCoordinatorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x18\n" +
-	"\x16AddCoordinatorResponse\"\x83\x05\n" +
+	"\x16AddCoordinatorResponse\"\xc1\x05\n" +
 	"\rAttachRequest\x129\n" +
 	"\bregister\x18\x01 \x01(\v2\x1b.ringleader.rpc.v1.RegisterH\x00R\bregister\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x129\n" +
@@ -3643,7 +3728,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x11checkpoint_failed\x18\a \x01(\v2#.ringleader.rpc.v1.CheckpointFailedH\x00R\x10checkpointFailed\x12=\n" +
 	"\n" +
 	"job_failed\x18\b \x01(\v2\x1c.ringleader.rpc.v1.JobFailedH\x00R\tjobFailed\x12X\n" +
-	"\x13checkpoint_unusable\x18\t \x01(\v2%.ringleader.rpc.v1.CheckpointUnusableH\x00R\x12checkpointUnusableB\t\n" +
+	"\x13checkpoint_unusable\x18\t \x01(\v2%.ringleader.rpc.v1.CheckpointUnusableH\x00R\x12checkpointUnusable\x12<\n" +
+	"\tevaluated\x18\n" +
+	" \x01(\v2\x1c.ringleader.rpc.v1.EvaluatedH\x00R\tevaluatedB\t\n" +
 	"\amessage\"\x84\x03\n" +
 	"\bRegister\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12 \n" +
@@ -3734,7 +3821,14 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"generation\x12\x1d\n" +
 	"\n" +
 	"resume_url\x18\x03 \x01(\tR\tresumeUrl\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"X\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"j\n" +
+	"\tEvaluated\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x03R\x04step\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"X\n" +
 	"\tJobFailed\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -3878,7 +3972,7 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_rpcpb_rpc_proto_goTypes = []any{
 	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
 	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
@@ -3915,22 +4009,23 @@ var file_rpcpb_rpc_proto_goTypes = []any{
 	(*ManifestWritten)(nil),        // 32: ringleader.rpc.v1.ManifestWritten
 	(*CheckpointFailed)(nil),       // 33: ringleader.rpc.v1.CheckpointFailed
 	(*CheckpointUnusable)(nil),     // 34: ringleader.rpc.v1.CheckpointUnusable
-	(*JobFailed)(nil),              // 35: ringleader.rpc.v1.JobFailed
-	(*AttachResponse)(nil),         // 36: ringleader.rpc.v1.AttachResponse
-	(*Registered)(nil),             // 37: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 38: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 39: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 40: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 41: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 42: ringleader.rpc.v1.Committed
-	(*CheckpointAbandoned)(nil),    // 43: ringleader.rpc.v1.CheckpointAbandoned
-	(*Release)(nil),                // 44: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 45: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 46: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 47: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 48: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 49: ringleader.rpc.v1.StateHeader
-	nil,                            // 50: ringleader.rpc.v1.Register.LabelsEntry
+	(*Evaluated)(nil),              // 35: ringleader.rpc.v1.Evaluated
+	(*JobFailed)(nil),              // 36: ringleader.rpc.v1.JobFailed
+	(*AttachResponse)(nil),         // 37: ringleader.rpc.v1.AttachResponse
+	(*Registered)(nil),             // 38: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                 // 39: ringleader.rpc.v1.Assign
+	(*Member)(nil),                 // 40: ringleader.rpc.v1.Member
+	(*Change)(nil),                 // 41: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),          // 42: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),              // 43: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),    // 44: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                // 45: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),            // 46: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),           // 47: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),      // 48: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),     // 49: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),            // 50: ringleader.rpc.v1.StateHeader
+	nil,                            // 51: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
@@ -3953,51 +4048,52 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	31, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
 	32, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
 	33, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
-	35, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
+	36, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
 	34, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
-	50, // 22: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
-	26, // 23: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
-	2,  // 24: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
-	2,  // 25: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	30, // 26: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
-	6,  // 27: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	37, // 28: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	38, // 29: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	40, // 30: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	41, // 31: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	42, // 32: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	44, // 33: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	43, // 34: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
-	27, // 35: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	39, // 36: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
-	3,  // 37: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	30, // 38: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	49, // 39: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
-	8,  // 40: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
-	10, // 41: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
-	12, // 42: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
-	14, // 43: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
-	16, // 44: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
-	18, // 45: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
-	22, // 46: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	24, // 47: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	45, // 48: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	47, // 49: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 50: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 51: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 52: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 53: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 54: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 55: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	23, // 56: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	36, // 57: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	46, // 58: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	48, // 59: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	50, // [50:60] is the sub-list for method output_type
-	40, // [40:50] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	35, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
+	51, // 23: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	26, // 24: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
+	2,  // 25: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
+	2,  // 26: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
+	30, // 27: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	6,  // 28: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
+	38, // 29: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	39, // 30: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	41, // 31: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	42, // 32: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	43, // 33: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	45, // 34: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	44, // 35: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	27, // 36: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	40, // 37: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	3,  // 38: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
+	30, // 39: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	50, // 40: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	8,  // 41: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
+	10, // 42: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
+	12, // 43: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
+	14, // 44: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
+	16, // 45: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
+	18, // 46: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
+	22, // 47: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
+	24, // 48: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	46, // 49: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	48, // 50: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 51: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 52: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 53: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 54: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 55: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 56: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	23, // 57: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	37, // 58: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	47, // 59: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	49, // 60: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	51, // [51:61] is the sub-list for method output_type
+	41, // [41:51] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_rpcpb_rpc_proto_init() }
@@ -4015,8 +4111,9 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_CheckpointFailed)(nil),
 		(*AttachRequest_JobFailed)(nil),
 		(*AttachRequest_CheckpointUnusable)(nil),
+		(*AttachRequest_Evaluated)(nil),
 	}
-	file_rpcpb_rpc_proto_msgTypes[32].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[33].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
@@ -4032,7 +4129,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
