@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
-	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/allreduce/grpclink"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
-	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -37,6 +35,8 @@ type agent struct {
 	cancel  context.CancelCauseFunc
 	ended   chan outcome // of the running generation
 
+	verdict *rpcpb.AttachRequest // why the job failed, until the leader has acted on it
+
 	mu      sync.Mutex
 	replica *replica       // nil when idle
 	holding *rpcpb.Holding // what Register says
@@ -46,6 +46,8 @@ type agent struct {
 var (
 	errReleased   = errors.New("released by the coordinator")
 	errSuperseded = errors.New("superseded by a newer generation")
+	errDrained    = fmt.Errorf("told to stop, and the step did not end within %v", drainLimit)
+	errStopping   = errors.New("the worker stops")
 )
 
 // drainLimit bounds how long a worker that is told to stop waits for the end of its step.
@@ -57,7 +59,13 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	a.attachment = cl.Attach(live, a.register, a.beat.Load)
-	defer func() { err = errors.Join(err, a.attachment.Close()) }()
+	defer func() {
+		// Whatever ended the loop: nothing may train on memory that Run is about to free.
+		a.end(errStopping)
+		if closing := a.attachment.Close(); err == nil {
+			err = closing
+		}
+	}()
 
 	drained := ctx.Done()
 	var deadline <-chan time.Time
@@ -69,23 +77,28 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 			}
 			a.cfg.Log.Info("draining: leaving after the current step")
 			a.draining.Store(true)
-			a.running.want(exact.FlagRegroup)
+			a.running.drain()
 			drained, deadline = nil, time.After(drainLimit)
 		case <-deadline:
-			a.end(allreduce.ErrPlanned)
+			// Not as planned: the others must not wait for what this member still owes them.
+			a.cancel(errDrained)
+			a.left(<-a.ended)
 			return nil
 		case err := <-served:
 			return fmt.Errorf("serve peers: %w", err)
 		case out := <-a.ended:
 			a.left(out)
-			if deadline != nil {
-				return nil
+			if out.broken != nil {
+				return fmt.Errorf("device %s: %w", a.cfg.Device.Name(), out.broken)
 			}
 		case e, ok := <-a.attachment.Events():
 			if !ok {
 				return fmt.Errorf("attach to %v: %w", a.cfg.Coordinators, a.attachment.Err())
 			}
 			a.hear(live, e, deadline != nil)
+		}
+		if deadline != nil && a.running == nil {
+			return nil
 		}
 	}
 }
@@ -97,6 +110,9 @@ func (a *agent) hear(ctx context.Context, e client.Event, draining bool) {
 	case e.Connected != nil:
 		a.cfg.Log.Info("attached", "term", e.Connected.Term)
 		a.cfg.Observer.Attached()
+		if a.verdict != nil {
+			a.send(a.verdict)
+		}
 		if g := a.running; g != nil {
 			g.saver.resend()
 		}
@@ -158,13 +174,10 @@ func (a *agent) accept(ctx context.Context, as *rpcpb.Assign) {
 		return
 	}
 	a.end(errSuperseded)
-	a.newest = as
+	a.newest, a.verdict = as, nil
 	a.peers.keep(as.Members)
-	g := &generation{agent: a, assign: as, rank: ringleader.Rank(rank), size: len(as.Members)}
-	for _, s := range as.Members[rank].Shards {
-		g.shards = append(g.shards, ringleader.Shard(s))
-	}
 	gctx, cancel := context.WithCancelCause(ctx)
+	g := newGeneration(a, as, ringleader.Rank(rank), cancel)
 	g.saver = newSaver(gctx, g)
 	a.running, a.cancel, a.ended = g, cancel, make(chan outcome, 1)
 	a.setHolding(&rpcpb.Holding{JobId: as.JobId, Generation: as.Generation, Step: int64(a.heldStep(as.JobId))})
@@ -178,8 +191,9 @@ func (a *agent) left(out outcome) {
 	a.running, a.ended = nil, nil
 	if out.failed != nil {
 		a.cfg.Log.Error("job failed", "job", out.job, "error", out.failed)
-		a.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_JobFailed{JobFailed: &rpcpb.JobFailed{
-			JobId: string(out.job), Generation: uint64(out.generation), Error: out.failed.Error()}}})
+		a.verdict = &rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_JobFailed{JobFailed: &rpcpb.JobFailed{
+			JobId: string(out.job), Generation: uint64(out.generation), Error: out.failed.Error()}}}
+		a.send(a.verdict)
 	}
 	reason := rpcpb.LeftReason_LEFT_REASON_FAULT
 	if out.planned {
@@ -297,6 +311,7 @@ func (a *agent) heldStep(jobID string) ringleader.Step {
 
 // drop forgets the job. No generation is running.
 func (a *agent) drop() {
+	a.verdict = nil
 	a.dropReplica()
 	a.setHolding(nil)
 }

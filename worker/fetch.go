@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/ringleader-dev/ringleader"
@@ -33,7 +34,7 @@ type stateServer struct {
 }
 
 // FetchState streams a copy of the state, taken between two steps. Another step than the one asked for is FAILED_PRECONDITION: the caller's
-// generation is over.
+// generation is over, or this worker's has not begun.
 func (s *stateServer) FetchState(req *rpcpb.FetchStateRequest, stream grpc.ServerStreamingServer[rpcpb.FetchStateResponse]) error {
 	r := s.agent.held(req.JobId)
 	if r == nil {
@@ -70,12 +71,19 @@ func (g *generation) fetchFromHolders(ctx context.Context, step ringleader.Step)
 	var errs []error
 	holders := g.assign.Holders
 	for i := range holders {
-		m := g.assign.Members[holders[(i+int(g.rank))%len(holders)]]
+		rank := holders[(i+int(g.rank))%len(holders)]
+		if rank == int32(g.rank) {
+			continue // the leader thinks so; it knows better itself
+		}
+		m := g.assign.Members[rank]
 		err := g.fetch(ctx, m.Address, step)
 		if err == nil {
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("fetch state at step %d from %s: %w", step, m.WorkerId, err))
+	}
+	if len(errs) == 0 {
+		return fmt.Errorf("state at step %d: this worker is the only holder, and has lost it", step)
 	}
 	return errors.Join(errs...)
 }
@@ -123,7 +131,7 @@ func (g *generation) fetch(ctx context.Context, address string, step ringleader.
 	if got := st.Digest().String(); got != h.Digest || st.Step != step {
 		return fmt.Errorf("state at step %d with digest %s, announced %s", st.Step, got, h.Digest)
 	}
-	return r.load(st)
+	return r.install(all[:n], all[n:2*n], all[2*n:], st.Scalars, st.Step)
 }
 
 // bytesOf views little-endian floats as bytes; the package builds for little-endian machines only (see allreduce).
@@ -149,12 +157,16 @@ func newPeers(token rpcauth.Token, dial func(context.Context, string) (net.Conn,
 	return &peers{options: options, conns: map[string]*grpc.ClientConn{}}
 }
 
-// conn returns the connection to an address; it connects when it is first used.
+// conn returns the connection to an address; it connects when it is first used. One that failed before is made anew: it says what was
+// true then, and would wait before it tries again.
 func (p *peers) conn(address string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.conns[address]; c != nil {
-		return c, nil
+		if c.GetState() != connectivity.TransientFailure {
+			return c, nil
+		}
+		_ = c.Close() // nothing travels on it
 	}
 	c, err := grpc.NewClient("passthrough:///"+address, p.options...)
 	if err != nil {

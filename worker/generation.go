@@ -3,16 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
-	"github.com/ringleader-dev/ringleader/allreduce/grpclink"
 	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -26,14 +21,23 @@ type generation struct {
 	rank    ringleader.Rank
 	size    int
 	shards  []ringleader.Shard
+	leave   context.CancelCauseFunc // ends it at once
 	group   *allreduce.Group
 	saver   *saver
+	stands  atomic.Bool   // the ring stands: what is wanted is agreed on through it
 	wanted  atomic.Uint32 // flags that the leader asked for, raised in the next trailer
-	sums    []int64
-	floats  []float32
+	trailer *exact.Trailer
 	rate    rate
 
 	evaluating atomic.Bool
+}
+
+func newGeneration(a *agent, as *rpcpb.Assign, rank ringleader.Rank, leave context.CancelCauseFunc) *generation {
+	g := &generation{agent: a, assign: as, rank: rank, size: len(as.Members), leave: leave}
+	for _, s := range as.Members[rank].Shards {
+		g.shards = append(g.shards, ringleader.Shard(s))
+	}
+	return g
 }
 
 // outcome says how a generation ended for this worker.
@@ -42,42 +46,61 @@ type outcome struct {
 	generation ringleader.Generation
 	step       ringleader.Step // of the state held; noState if there is none
 	planned    bool
-	finished   bool                // the job has ended and its last checkpoint is committed
 	culprit    ringleader.WorkerID // whom a fault is blamed on; empty if nobody
 	hung       bool                // the culprit's beat stood still: it may be connected all the same
 	how        string
 	failed     error // the job itself cannot go on
+	broken     error // the device cannot: the process has to end
 }
 
 // run lives through the generation.
 func (g *generation) run(ctx context.Context) (out outcome) {
 	out = outcome{job: ringleader.JobID(g.assign.JobId), generation: ringleader.Generation(g.assign.Generation), step: noState}
-	err := g.live(ctx, &out)
+	err := g.live(ctx)
+	if err != nil && g.replica != nil {
+		if out.broken = g.replica.check(); out.broken != nil {
+			err = g.own(out.broken)
+		}
+	}
+	if g.group != nil {
+		g.group.Close(err) // nil is the planned end
+	}
+	g.saver.close()
 	if g.replica != nil {
 		out.step = g.replica.at()
 	}
-	if g.group != nil {
-		cause := err
-		if cause == nil {
-			cause = allreduce.ErrPlanned
-		}
-		g.group.Close(cause)
-	}
-	g.saver.close()
-	switch fault := (*allreduce.Fault)(nil); {
-	case err == nil:
-	case isJobError(err):
-		out.failed = err
-	case errors.As(err, &fault) && fault.HasCulprit:
-		out.culprit, out.hung, out.how = ringleader.WorkerID(g.assign.Members[fault.Culprit].WorkerId), fault.Hung, fault.Error()
-	default:
-		out.how = err.Error()
-	}
+	out.planned = err == nil
+	out.explain(ctx, g, err)
 	return out
 }
 
+// explain says why the generation ended, if it was not by plan.
+func (o *outcome) explain(ctx context.Context, g *generation, err error) {
+	fault := (*allreduce.Fault)(nil)
+	switch {
+	case err == nil:
+		return
+	case ctx.Err() != nil:
+		o.how = context.Cause(ctx).Error() // it was told to end: whatever that broke, nobody is to blame
+		return
+	case isJobError(err):
+		o.failed = err
+	case errors.As(err, &fault) && fault.HasCulprit:
+		o.culprit, o.hung = ringleader.WorkerID(g.assign.Members[fault.Culprit].WorkerId), fault.Hung
+	}
+	o.how = err.Error()
+}
+
+// own makes an error of this member's own known to the others as such: if it meets the error again and again, they can go on without it.
+func (g *generation) own(err error) error {
+	if isJobError(err) || errors.As(err, new(*allreduce.Fault)) {
+		return err
+	}
+	return &allreduce.Fault{Culprit: g.rank, HasCulprit: true, How: "gave up", Err: err}
+}
+
 // live returns nil after a planned end.
-func (g *generation) live(ctx context.Context, out *outcome) (err error) {
+func (g *generation) live(ctx context.Context) (err error) {
 	if g.replica, err = g.agent.replicaFor(ctx, g.assign); err != nil {
 		return err
 	}
@@ -88,14 +111,11 @@ func (g *generation) live(ctx context.Context, out *outcome) (err error) {
 	if err := g.assemble(ctx); err != nil {
 		return err
 	}
-	if r.exact() {
-		g.sums = make([]int64, r.model.Size())
-	} else {
-		g.floats = make([]float32, r.model.Size())
-	}
+	g.trailer = exact.NewTrailer(g.size, r.spec.What.Shards, buckets(r.model.Size()))
+	g.stands.Store(true)
 	g.agent.cfg.Observer.Joined(g.membership())
 	for r.step < g.last() {
-		tr, report, err := g.step(ctx)
+		report, err := g.step(ctx)
 		if err != nil {
 			return err
 		}
@@ -104,16 +124,11 @@ func (g *generation) live(ctx context.Context, out *outcome) (err error) {
 		if err := g.evaluate(); err != nil {
 			return err
 		}
-		if done, err := g.act(tr); done || err != nil {
-			out.planned = done
+		if done, err := g.act(); done || err != nil {
 			return err
 		}
 	}
-	if err := g.saver.final(); err != nil {
-		return err
-	}
-	out.planned, out.finished = true, true
-	return nil
+	return g.saver.final()
 }
 
 // last is the step after which the job ends: its own end, or where "how" stops it.
@@ -137,15 +152,31 @@ func (g *generation) membership() Membership {
 // want asks for a flag in the next trailer.
 func (g *generation) want(f exact.Flag) { g.wanted.Or(1 << f) }
 
+var errNotYet = errors.New("asked to leave before the ring stood")
+
+// wantAway asks to leave: after the next step, with all others; or at once if there is no ring yet in which to agree on it.
+func (g *generation) wantAway(f exact.Flag) {
+	g.want(f)
+	if !g.stands.Load() {
+		g.leave(errNotYet)
+	}
+}
+
+// drain is the worker's own wish to leave.
+func (g *generation) drain() {
+	g.want(exact.FlagDrain)
+	g.wantAway(exact.FlagRegroup)
+}
+
 // change is the leader's wish for what all members do after the next step.
 func (g *generation) change(action rpcpb.ChangeAction) {
 	switch action {
 	case rpcpb.ChangeAction_CHANGE_ACTION_REGROUP:
-		g.want(exact.FlagRegroup)
+		g.wantAway(exact.FlagRegroup)
 	case rpcpb.ChangeAction_CHANGE_ACTION_PAUSE:
 		g.want(exact.FlagPause)
 	case rpcpb.ChangeAction_CHANGE_ACTION_CANCEL:
-		g.want(exact.FlagCancel)
+		g.wantAway(exact.FlagCancel)
 	case rpcpb.ChangeAction_CHANGE_ACTION_CHECKPOINT:
 		g.want(exact.FlagCheckpoint)
 	default:
@@ -155,13 +186,12 @@ func (g *generation) change(action rpcpb.ChangeAction) {
 
 // raiseFlags puts what this member wants all members to do after the step into the trailer.
 func (g *generation) raiseFlags(tr *exact.Trailer) {
-	wanted := g.wanted.Load()
+	wanted := g.wanted.And(^uint32(1 << exact.FlagCheckpoint)) // that one once, not after every step
 	for f := exact.Flag(0); wanted != 0; f, wanted = f+1, wanted>>1 {
 		if wanted&1 != 0 {
 			tr.Raise(f)
 		}
 	}
-	g.wanted.And(^uint32(1 << exact.FlagCheckpoint)) // once, not after every step
 	every := ringleader.Step(g.replica.spec.How.Checkpoint.Every)
 	if next := g.replica.step + 1; g.rank == 0 && every > 0 && next%every == 0 && next < g.last() {
 		if g.saver.busy() {
@@ -173,8 +203,8 @@ func (g *generation) raiseFlags(tr *exact.Trailer) {
 }
 
 // act does what the trailer of the step just completed asks for. All members see the same flags, so all act after the same step.
-func (g *generation) act(tr *exact.Trailer) (done bool, err error) {
-	switch {
+func (g *generation) act() (done bool, err error) {
+	switch tr := g.trailer; {
 	case tr.Raised(exact.FlagCancel):
 		return true, nil
 	case tr.Raised(exact.FlagPause):
@@ -184,95 +214,7 @@ func (g *generation) act(tr *exact.Trailer) (done bool, err error) {
 			return false, err
 		}
 	}
-	return tr.Raised(exact.FlagRegroup), nil
-}
-
-// obtainState makes sure that the replica holds the state at the generation's first step.
-func (g *generation) obtainState(ctx context.Context) error {
-	r, want := g.replica, ringleader.Step(g.assign.ResumeStep)
-	if r.at() == want {
-		return nil
-	}
-	if len(g.assign.Holders) > 0 {
-		return g.fetchFromHolders(ctx, want)
-	}
-	if g.assign.ResumeUrl != "" {
-		return g.agent.loadCheckpoint(ctx, r, g.assign)
-	}
-	if want != 0 {
-		return fmt.Errorf("generation %d resumes at step %d without a source for its state", g.assign.Generation, want)
-	}
-	return r.initialise()
-}
-
-// assemble links up with both neighbours and checks that all members start from the same state.
-func (g *generation) assemble(ctx context.Context) error {
-	cfg := allreduce.DefaultConfig()
-	cfg.Job = jobTag(g.assign.JobId)
-	cfg.Generation = ringleader.Generation(g.assign.Generation)
-	cfg.Rank, cfg.Size = g.rank, g.size
-	cfg.Hang = time.Duration(g.replica.spec.How.Deadlines.Hang)
-	cfg.Beat = &g.agent.beat
-	next, prev, err := g.links(ctx, time.Duration(g.replica.spec.How.Deadlines.Assemble))
-	if err != nil {
-		return err
-	}
-	if g.group, err = allreduce.NewGroup(cfg, next, prev); err != nil {
-		return err
-	}
-	tr := exact.NewTrailer(g.size, g.replica.spec.What.Shards, 0)
-	tr.SetDigest(g.rank, g.replica.stateDigest())
-	if err := tr.Seal(); err != nil {
-		return err
-	}
-	if err := g.group.SumInt64(ctx, g.replica.step, greetingBucket, tr.Lanes()); err != nil {
-		return err
-	}
-	if err := tr.Check(); err != nil {
-		return err
-	}
-	return g.verify(tr)
-}
-
-// links dials the next member and accepts the previous one.
-func (g *generation) links(ctx context.Context, bound time.Duration) (next, prev allreduce.Link, err error) {
-	if g.size == 1 {
-		return nil, nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	hello := grpclink.Hello{Job: jobTag(g.assign.JobId), Generation: ringleader.Generation(g.assign.Generation), From: g.rank}
-	n := ringleader.Rank(g.size)
-	var both errgroup.Group
-	both.Go(func() error {
-		to := g.assign.Members[(g.rank+1)%n]
-		conn, err := g.agent.peers.conn(to.Address)
-		if err == nil {
-			next, err = grpclink.Dial(ctx, conn, hello)
-		}
-		if err != nil {
-			return &allreduce.Fault{Culprit: (g.rank + 1) % n, HasCulprit: true, How: "cannot be reached", Err: err}
-		}
-		return nil
-	})
-	both.Go(func() error {
-		from := (g.rank - 1 + n) % n
-		var err error
-		if prev, err = g.agent.links.Accept(ctx, hello.Job, hello.Generation, from); err != nil {
-			return &allreduce.Fault{Culprit: from, HasCulprit: true, How: "did not link up", Err: err}
-		}
-		return nil
-	})
-	if err := both.Wait(); err != nil {
-		for _, l := range []allreduce.Link{next, prev} {
-			if l != nil {
-				// The generation ends with err already.
-				_ = l.Close(err)
-			}
-		}
-		return nil, nil, err
-	}
-	return next, prev, nil
+	return g.trailer.Raised(exact.FlagRegroup), nil
 }
 
 // progress tells the leader about a completed step; rank 0 speaks for all.
@@ -309,6 +251,3 @@ func (r *rate) add(s StepReport) (usersPerS, tokensPerS float64) {
 	}
 	return r.users / r.seconds, r.tokens / r.seconds
 }
-
-// jobTag names a job in the frames of a ring.
-func jobTag(id string) ringleader.Digest { return ringleader.Digest(xxhash.Sum64String(id)) }

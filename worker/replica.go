@@ -39,7 +39,15 @@ type replica struct {
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
 	momentHash     uint64          // of m1 and m2, taken when they were written
+
+	// The gradient on the host, where the ring sums it, and room for a part of one lane's: integers or floats. Only the training
+	// goroutine uses them.
+	sums, sumPart     []int64
+	floats, floatPart []float32
 }
+
+// partElements is how much of another lane's sum is on the host at a time.
+const partElements = 1 << 16
 
 // noState is the step of a replica that holds no state.
 const noState ringleader.Step = -1
@@ -99,6 +107,11 @@ func (r *replica) reserve(b *beat) (err error) {
 		}
 		r.lanes = append(r.lanes, l)
 	}
+	if r.exact() {
+		r.sums, r.sumPart = make([]int64, n), make([]int64, min(n, partElements))
+	} else {
+		r.floats, r.floatPart = make([]float32, n), make([]float32, min(n, partElements))
+	}
 	device.Upload(r.lanes[0].ops, r.vectors, v.Data)
 	return r.lanes[0].ops.Sync()
 }
@@ -125,6 +138,28 @@ func (r *replica) close() {
 		// The files were only read; there is nothing to lose.
 		_ = r.data.Close()
 	}
+}
+
+// check returns what broke a lane, if something did: its errors stay. A device that failed once is not trusted again.
+func (r *replica) check() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	errs := []error{r.copier.Sync()}
+	for _, l := range r.lanes {
+		errs = append(errs, l.ops.Sync())
+	}
+	err := errors.Join(errs...)
+	if err != nil {
+		r.step = noState
+	}
+	return err
+}
+
+// forget gives up the state; the memory stays.
+func (r *replica) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.step = noState
 }
 
 // jobError is an error that would meet the job on every worker.
@@ -167,8 +202,12 @@ func (r *replica) install(params, m1, m2 []float32, s checkpoints.Scalars, step 
 	device.Upload(ops, r.m1, m1)
 	device.Upload(ops, r.m2, m2)
 	r.momentHash = r.hashMoments()
-	r.scalars, r.step = s, step
-	return ops.Sync()
+	r.scalars, r.step = s, noState
+	if err := ops.Sync(); err != nil {
+		return fmt.Errorf("install state at step %d: %w", step, err)
+	}
+	r.step = step
+	return nil
 }
 
 // hashMoments is the moments' part of the state digest. mu is held.

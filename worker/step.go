@@ -76,20 +76,20 @@ func record(tr *exact.Trailer, s ringleader.Shard, res shardResult) {
 	}
 }
 
-// reduce sums the gradient and the trailer over the generation, and checks both. Afterwards g.sums (or g.floats) holds the sum over all shards.
+// reduce sums the gradient and the trailer over the generation, and checks both. Afterwards sums (or floats) holds the sum over all shards.
 func (g *generation) reduce(ctx context.Context, tr *exact.Trailer) error {
 	r := g.replica
 	if !r.exact() {
-		gather(r.lanes, func(l *lane) device.F32 { return l.float }, g.floats)
-		for b, part := range inBuckets(g.floats) {
+		gather(r.lanes, func(l *lane) device.F32 { return l.float }, r.floats, r.floatPart)
+		for b, part := range inBuckets(r.floats) {
 			if err := g.group.SumFloat32(ctx, r.step, uint32(b), part); err != nil {
 				return err
 			}
 		}
 		return g.reduceTrailer(ctx, tr)
 	}
-	gather(r.lanes, func(l *lane) device.I64 { return l.sum }, g.sums)
-	for b, part := range inBuckets(g.sums) {
+	gather(r.lanes, func(l *lane) device.I64 { return l.sum }, r.sums, r.sumPart)
+	for b, part := range inBuckets(r.sums) {
 		tr.SetBucketSum(b, exact.SumInt64(part))
 		if err := g.group.SumInt64(ctx, r.step, uint32(b), part); err != nil {
 			return err
@@ -98,7 +98,7 @@ func (g *generation) reduce(ctx context.Context, tr *exact.Trailer) error {
 	if err := g.reduceTrailer(ctx, tr); err != nil {
 		return err
 	}
-	for b, part := range inBuckets(g.sums) {
+	for b, part := range inBuckets(r.sums) {
 		if err := tr.CheckBucketSum(b, exact.SumInt64(part)); err != nil {
 			return err
 		}
@@ -129,17 +129,16 @@ func inBuckets[T any](flat []T) iter.Seq2[int, []T] {
 	}
 }
 
-// gather adds the lanes' sums into dst, in order of lanes.
-func gather[T int64 | float32](lanes []*lane, sum func(*lane) device.Buf[T], dst []T) {
+// gather adds the lanes' sums into dst, in order of lanes; of all but the first a part is on the host at a time.
+func gather[T int64 | float32](lanes []*lane, sum func(*lane) device.Buf[T], dst, part []T) {
 	device.Download(lanes[0].ops, dst, sum(lanes[0]))
-	if len(lanes) == 1 {
-		return
-	}
-	part := make([]T, len(dst))
 	for _, l := range lanes[1:] {
-		device.Download(l.ops, part, sum(l))
-		for i, x := range part {
-			dst[i] += x
+		for lo := 0; lo < len(dst); lo += len(part) {
+			hi := min(lo+len(part), len(dst))
+			device.Download(l.ops, part[:hi-lo], sum(l).Slice(lo, hi))
+			for i, x := range part[:hi-lo] {
+				dst[lo+i] += x
+			}
 		}
 	}
 }
@@ -154,6 +153,11 @@ func (g *generation) verify(tr *exact.Trailer) error {
 			g.replica.step+1, s, exact.Limit(g.replica.spec.What.Shards), g.replica.step)}
 	}
 	if ranks := tr.Disagree(); len(ranks) > 0 {
+		if slices.Contains(ranks, g.rank) {
+			// Most agree that this one is wrong: it will get their state, and must not hand on its own. If nobody can tell who is
+			// wrong, all forget, and the newest checkpoint counts.
+			g.replica.forget()
+		}
 		return &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
 	}
 	return nil
@@ -167,14 +171,14 @@ func (g *generation) update(tr *exact.Trailer) error {
 	l := r.lanes[0]
 	users := max(tr.ValidUsers(), 1)
 	if r.exact() {
-		device.Upload(l.ops, l.sum, g.sums)
+		device.Upload(l.ops, l.sum, r.sums)
 		l.ops.FromFixed(l.grad, l.sum, float64(users))
 	} else {
 		inv := float32(1 / float64(users))
-		for i := range g.floats {
-			g.floats[i] *= inv
+		for i := range r.floats {
+			r.floats[i] *= inv
 		}
-		device.Upload(l.ops, l.grad, g.floats)
+		device.Upload(l.ops, l.grad, r.floats)
 	}
 	st := model.State{Params: r.params, Moment1: r.m1, Moment2: r.m2, Beta1Power: r.scalars.Beta1Power, Beta2Power: r.scalars.Beta2Power}
 	if _, err := r.model.Update(l.ops, &st, l.grad, int64(r.step), int64(r.steps)); err != nil {
@@ -195,25 +199,25 @@ func (g *generation) update(tr *exact.Trailer) error {
 }
 
 // step computes, sums, verifies and applies one update.
-func (g *generation) step(ctx context.Context) (*exact.Trailer, StepReport, error) {
+func (g *generation) step(ctx context.Context) (StepReport, error) {
 	began := time.Now()
-	r := g.replica
-	tr := exact.NewTrailer(g.size, r.spec.What.Shards, buckets(r.model.Size()))
+	r, tr := g.replica, g.trailer
+	tr.Reset()
 	if err := g.compute(ctx, tr); err != nil {
-		return nil, StepReport{}, err
+		return StepReport{}, g.own(err)
 	}
 	g.raiseFlags(tr)
 	tr.SetDigest(g.rank, r.stateDigest())
 	if err := g.reduce(ctx, tr); err != nil {
-		return nil, StepReport{}, err
+		return StepReport{}, err
 	}
 	if err := g.verify(tr); err != nil {
-		return nil, StepReport{}, err
+		return StepReport{}, err
 	}
 	if err := g.update(tr); err != nil {
-		return nil, StepReport{}, err
+		return StepReport{}, g.own(err)
 	}
-	return tr, StepReport{
+	return StepReport{
 		Membership: g.membership(),
 		Step:       r.step,
 		Loss:       tr.Loss() / float64(max(tr.ValidUsers(), 1)),

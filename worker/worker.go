@@ -135,11 +135,15 @@ func Run(ctx context.Context, cfg Config) error {
 	defer w.peers.close()
 	defer w.drop()
 
-	server := grpc.NewServer(append(cfg.Token.ServerOptions(), grpclink.ServerOptions()...)...)
+	options := append(cfg.Token.ServerOptions(), grpclink.ServerOptions()...)
+	server := grpc.NewServer(append(options, grpc.WaitForHandlers(true))...)
 	w.links.Register(server)
 	rpcpb.RegisterPeerServiceServer(server, &stateServer{agent: w})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(cfg.Listener) }()
+	go func() {
+		defer close(served)
+		served <- server.Serve(cfg.Listener)
+	}()
 	defer func() { w.links.Close(); server.Stop(); <-served }()
 
 	cl, err := client.Dial(cfg.Coordinators, cfg.Token, client.Options{Dialer: cfg.Dial})
