@@ -128,7 +128,10 @@ func (g *generation) live(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return g.saver.final()
+	if err := g.saver.final(); !errors.Is(err, errCancelled) {
+		return err
+	}
+	return nil
 }
 
 // last is the step after which the job ends: its own end, or where "how" stops it.
@@ -177,6 +180,7 @@ func (g *generation) change(action rpcpb.ChangeAction) {
 		g.want(exact.FlagPause)
 	case rpcpb.ChangeAction_CHANGE_ACTION_CANCEL:
 		g.wantAway(exact.FlagCancel)
+		g.saver.stopWaiting() // there may be no next step
 	case rpcpb.ChangeAction_CHANGE_ACTION_CHECKPOINT:
 		g.want(exact.FlagCheckpoint)
 	default:
@@ -208,7 +212,10 @@ func (g *generation) act() (done bool, err error) {
 	case tr.Raised(exact.FlagCancel):
 		return true, nil
 	case tr.Raised(exact.FlagPause):
-		return true, g.saver.durable()
+		if err := g.saver.durable(); !errors.Is(err, errCancelled) {
+			return true, err
+		}
+		return true, nil
 	case tr.Raised(exact.FlagCheckpoint):
 		if err := g.saver.begin(); err != nil {
 			return false, err

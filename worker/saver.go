@@ -23,6 +23,10 @@ type saver struct {
 	wg         sync.WaitGroup
 	idle       chan struct{} // holds a token unless this member's parts are being written or removed
 	litter     litter
+	cancelled  chan struct{} // closed when nobody needs the state any more
+
+	retiring sync.Mutex // held while old checkpoints are deleted
+	retired  []string   // those that are still to be deleted
 
 	mu      sync.Mutex
 	closed  bool
@@ -36,7 +40,8 @@ type saver struct {
 
 func newSaver(ctx context.Context, g *generation) *saver {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1), waiting: map[ringleader.Step]chan struct{}{}}
+	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1),
+		cancelled: make(chan struct{}), waiting: map[ringleader.Step]chan struct{}{}}
 	s.idle <- struct{}{}
 	return s
 }
@@ -114,6 +119,18 @@ func (s *saver) start(kind saveKind) error {
 	return nil
 }
 
+// errCancelled: the job was cancelled while a checkpoint was waited for.
+var errCancelled = errors.New("the job was cancelled")
+
+// stopWaiting ends the wait for a checkpoint that must not be skipped. Only the control loop calls it.
+func (s *saver) stopWaiting() {
+	select {
+	case <-s.cancelled:
+	default:
+		close(s.cancelled)
+	}
+}
+
 // await waits for a channel as long as the generation lives, and shows the others that this member does.
 func (s *saver) await(done <-chan struct{}) error {
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -125,6 +142,8 @@ func (s *saver) await(done <-chan struct{}) error {
 			return nil
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
+		case <-s.cancelled:
+			return errCancelled
 		case <-broken:
 			// A member that heard of the commit first leaves first; the news is on its way to this one too.
 			if err := s.generation.group.Err(); !errors.Is(err, allreduce.ErrPlanned) {

@@ -158,17 +158,22 @@ func (s *saver) sweepWhenIdle(ctx context.Context) {
 	}
 }
 
+// retire deletes old checkpoints, also those that could not be deleted before.
 func (s *saver) retire(ctx context.Context, dirs []string) {
+	s.retiring.Lock()
+	defer s.retiring.Unlock()
+	s.retired = append(s.retired, dirs...)
 	err := s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
-		for _, dir := range dirs {
-			if err := checkpoints.Delete(ctx, store, dir); err != nil {
+		for len(s.retired) > 0 {
+			if err := checkpoints.Delete(ctx, store, s.retired[0]); err != nil {
 				return err
 			}
+			s.retired = s.retired[1:]
 		}
 		return nil
 	})
 	if err != nil {
-		s.generation.agent.cfg.Log.Warn("remove old checkpoints", "directories", dirs, "error", err)
+		s.generation.agent.cfg.Log.Warn("remove old checkpoints", "directories", s.retired, "error", err)
 	}
 }
 

@@ -65,7 +65,7 @@ func checkpointList(ctx context.Context, w io.Writer, url string) error {
 func committed(ctx context.Context, store checkpoints.Store) ([]checkpoints.Found, error) {
 	found, err := checkpoints.List(ctx, store, "")
 	if err != nil {
-		return nil, storeError(err)
+		return nil, storeError(fmt.Errorf("run %s: %w", store.URL(), err))
 	}
 	found = slices.DeleteFunc(found, func(f checkpoints.Found) bool { return !f.Committed })
 	if len(found) == 0 {

@@ -77,6 +77,7 @@ func (r *localRun) run(ctx context.Context, o localOptions) error {
 	for {
 		select {
 		case <-ctx.Done():
+			r.giveUp(ctx)
 			return withCode(exitInterrupted, errors.New("interrupted; the last checkpoint is in "+r.plan.spec.How.Store))
 		case err := <-watched:
 			if err != nil {
@@ -96,6 +97,18 @@ func (r *localRun) run(ctx context.Context, o localOptions) error {
 				return err
 			}
 		}
+	}
+}
+
+// giveUp cancels a job whose final checkpoint is still to be stored: its workers would go on trying for as long as they may.
+func (r *localRun) giveUp(ctx context.Context) {
+	if r.job.State != rpcpb.JobState_JOB_STATE_FINISHING {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit/2)
+	defer cancel()
+	if _, err := r.client.Control(ctx, r.job.Id, rpcpb.JobAction_JOB_ACTION_CANCEL); err != nil {
+		r.show.Note("cancel the job: " + err.Error())
 	}
 }
 
