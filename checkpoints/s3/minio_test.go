@@ -7,117 +7,40 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/minio/minio-go/v7"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/checkpoints/s3/miniotest"
 	"github.com/ringleader-dev/ringleader/checkpoints/storetest"
 )
 
-// server is a MinIO of our own.
-type server struct {
-	t       *testing.T
-	binary  string
-	dir     string
-	address string
-	log     bytes.Buffer
-	process *exec.Cmd
-}
-
-// startMinIO starts a server on a free port for the time of the test.
-func startMinIO(t *testing.T) *server {
-	t.Helper()
-	binary := os.Getenv("RINGLEADER_MINIO")
-	if binary == "" {
-		t.Skip("RINGLEADER_MINIO does not name a MinIO server; scripts/minio.sh makes one (or: make test-s3)")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, binary: binary, dir: filepath.Join(t.TempDir(), "data"), address: l.Addr().String()}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s.start()
-	t.Cleanup(func() {
-		s.kill()
-		if t.Failed() {
-			t.Logf("the server's output:\n%s", s.log.Bytes())
-		}
-	})
-	return s
-}
-
-func (s *server) config() Config { return config("http://" + s.address) }
-
-// start returns when the server serves.
-func (s *server) start() {
-	s.t.Helper()
-	c := s.config()
-	s.process = exec.Command(s.binary, "server", "--address", s.address, s.dir)
-	s.process.Env = []string{"MINIO_ROOT_USER=" + c.AccessKey, "MINIO_ROOT_PASSWORD=" + c.SecretKey, "MINIO_BROWSER=off",
-		"HOME=" + filepath.Dir(s.dir), "MINIO_UPDATE=off"}
-	s.process.Stdout, s.process.Stderr = &s.log, &s.log
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	for {
-		answer, err := client.Get(c.Endpoint + "/minio/health/live")
-		if err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			s.kill()
-			s.t.Fatalf("the server does not serve: %v\n%s", err, s.log.Bytes())
-		}
-	}
-}
-
-func (s *server) kill() {
-	_ = s.process.Process.Kill() // an error means that it is dead already
-	_ = s.process.Wait()         // says that it was killed
+func minioConfig(s *miniotest.Server) Config {
+	c := config(s.Endpoint())
+	c.AccessKey, c.SecretKey = miniotest.AccessKey, miniotest.SecretKey
+	return c
 }
 
 // bucket makes a new bucket.
-func (s *server) bucket(t *testing.T, name string) Config {
-	t.Helper()
-	c := s.config()
+func bucket(s *miniotest.Server, name string) Config {
+	c := minioConfig(s)
 	c.Bucket = name
-	if err := open(t, c).core.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	s.MakeBucket(name)
 	return c
 }
 
 func TestMinIO(t *testing.T) {
-	s := startMinIO(t)
+	s := miniotest.Start(t, os.Getenv(miniotest.Variable))
 	t.Run("Store", func(t *testing.T) {
 		n := 0
 		storetest.Run(t, func(t *testing.T) checkpoints.Store {
 			n++
-			return open(t, s.bucket(t, fmt.Sprint("bucket-", n)))
+			return open(t, bucket(s, fmt.Sprint("bucket-", n)))
 		})
 	})
 	t.Run("WrongCredentials", func(t *testing.T) {
-		good := s.bucket(t, "guarded")
+		good := bucket(s, "guarded")
 		wrongSecret, wrongKey := good, good
 		wrongSecret.SecretKey = "another-secret"
 		wrongKey.AccessKey = "nobody"
@@ -133,7 +56,7 @@ func TestMinIO(t *testing.T) {
 		}
 	})
 	t.Run("NoBucket", func(t *testing.T) {
-		c := s.config()
+		c := minioConfig(s)
 		c.Bucket = "nowhere"
 		store := open(t, c)
 		wantError(t, storetest.Put(t.Context(), store, "x", nil, false), checkpoints.ErrNotExist)
@@ -144,21 +67,21 @@ func TestMinIO(t *testing.T) {
 	t.Run("AbortLeavesNoParts", func(t *testing.T) { testAbort(t, s) })
 	t.Run("KilledDuringUpload", func(t *testing.T) { testKilled(t, s) })
 	t.Run("Away", func(t *testing.T) {
-		c := s.bucket(t, "away")
+		c := bucket(s, "away")
 		c.Attempts = 2
 		store := open(t, c)
-		s.kill()
-		defer s.start()
+		s.Kill()
+		defer s.Start()
 		wantError(t, storetest.Put(t.Context(), store, "x", nil, false), checkpoints.ErrUnavailable)
 	})
 }
 
 // testDamage flips bits between here and the server, which must refuse the object.
-func testDamage(t *testing.T, s *server) {
-	c := s.bucket(t, "damaged")
+func testDamage(t *testing.T, s *miniotest.Server) {
+	c := bucket(s, "damaged")
 	good := open(t, c)
 	marker := []byte("=damage-this-text=")
-	c.Endpoint = "http://" + proxy(t, s.address, func(p []byte) {
+	c.Endpoint = "http://" + proxy(t, s.Address, func(p []byte) {
 		if i := bytes.Index(p, marker); i >= 0 {
 			p[i] ^= 1
 		}
@@ -237,8 +160,8 @@ func (a *at) Read(p []byte) (int, error) {
 	return a.Reader.Read(p[:min(len(p), 1<<16)])
 }
 
-func testAbort(t *testing.T, s *server) {
-	store := open(t, s.bucket(t, "aborted"))
+func testAbort(t *testing.T, s *miniotest.Server) {
+	store := open(t, bucket(s, "aborted"))
 	content := storetest.Content(storetest.Big, 1)
 	sum := sha256.Sum256(content)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -255,11 +178,11 @@ func testAbort(t *testing.T, s *server) {
 
 // testKilled kills the server between two parts of an object and starts it again: the object is there whole or not at all, and the next
 // attempt succeeds.
-func testKilled(t *testing.T, s *server) {
-	store := open(t, s.bucket(t, "killed"))
+func testKilled(t *testing.T, s *miniotest.Server) {
+	store := open(t, bucket(s, "killed"))
 	content := storetest.Content(storetest.Big, 1)
 	sum := sha256.Sum256(content)
-	body := &at{bytes.NewReader(content), minPart, func() { s.kill(); s.start() }}
+	body := &at{bytes.NewReader(content), minPart, func() { s.Kill(); s.Start() }}
 	err := store.Put(t.Context(), "x", body, int64(len(content)), sum[:], true)
 	if err != nil {
 		wantError(t, err, checkpoints.ErrUnavailable)

@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"allreduce/linktest":       2,
 	"checkpoints/file":         2,
 	"checkpoints/s3":           2,
+	"checkpoints/s3/miniotest": 2,
 	"checkpoints/mem":          2,
 	"checkpoints/storetest":    2,
 	"device/cpu":               2,
