@@ -12,7 +12,7 @@ var anywhere = []string{"..."}
 
 // edges are where gRPC may be seen: services, their clients, and what carries the token.
 var edges = []string{
-	"proto/...", "internal/rpcauth", "allreduce/grpclink", "coordinator", "coordinator/client", "worker", "serving", "cmd/...", "e2e", "e2e/...",
+	"proto/...", "internal/rpcauth", "allreduce/grpclink", "coordinator", "coordinator/client", "worker", "serving", "cmd/...", "e2e", "e2e/...", "internal/memnet",
 }
 
 // modules gives every third-party module that is imported its home, tests included. "x/..." is everything below x.
