@@ -32,10 +32,15 @@ type agent struct {
 	// Only the control loop touches these.
 	newest  *rpcpb.Assign // the newest assignment accepted
 	running *generation   // nil between generations
+	recent  *generation   // the running one, or the one before
 	cancel  context.CancelCauseFunc
 	ended   chan outcome // of the running generation
 
 	verdict *rpcpb.AttachRequest // why the job failed, until the leader has acted on it
+
+	retired  sync.WaitGroup // deletions of old checkpoints; only the control loop adds to it
+	retiring sync.Mutex
+	overdue  map[string][]string // by store: directories that are still to be deleted; retiring guards it
 
 	mu      sync.Mutex
 	replica *replica       // nil when idle
@@ -62,6 +67,7 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 	defer func() {
 		// Whatever ended the loop: nothing may train on memory that Run is about to free.
 		a.end(errStopping)
+		a.retired.Wait()
 		if closing := a.attachment.Close(); err == nil {
 			err = closing
 		}
@@ -137,7 +143,8 @@ func (a *agent) receive(ctx context.Context, msg *rpcpb.AttachResponse, draining
 			g.saver.partsComplete(m.WriteManifest)
 		}
 	case *rpcpb.AttachResponse_Committed:
-		if g := a.runs(m.Committed.JobId); g != nil {
+		// It may have ended already: another member heard first.
+		if g := a.recent; g != nil && g.assign.JobId == m.Committed.JobId {
 			g.saver.committed(m.Committed)
 		}
 	case *rpcpb.AttachResponse_CheckpointAbandoned:
@@ -179,7 +186,7 @@ func (a *agent) accept(ctx context.Context, as *rpcpb.Assign) {
 	gctx, cancel := context.WithCancelCause(ctx)
 	g := newGeneration(a, as, ringleader.Rank(rank), cancel)
 	g.saver = newSaver(gctx, g)
-	a.running, a.cancel, a.ended = g, cancel, make(chan outcome, 1)
+	a.running, a.recent, a.cancel, a.ended = g, g, cancel, make(chan outcome, 1)
 	a.setHolding(&rpcpb.Holding{JobId: as.JobId, Generation: as.Generation, Step: int64(a.heldStep(as.JobId))})
 	a.cfg.Log.Info("generation", "job", as.JobId, "number", as.Generation, "rank", rank, "size", g.size, "step", as.ResumeStep)
 	go func(ended chan<- outcome) { ended <- g.run(gctx) }(a.ended)
@@ -269,17 +276,12 @@ func (a *agent) setStep(step ringleader.Step) {
 }
 
 // replicaFor returns the job's replica, opening it if the worker does not have it yet.
-func (a *agent) replicaFor(ctx context.Context, as *rpcpb.Assign) (*replica, error) {
-	spec, err := job.FromCanonical(as.Spec)
-	if err != nil {
-		return nil, &jobError{err}
-	}
-	if r := a.held(as.JobId); r != nil {
-		r.spec.How = spec.How // may change at any time
+func (a *agent) replicaFor(ctx context.Context, id ringleader.JobID, spec job.Spec) (*replica, error) {
+	if r := a.held(string(id)); r != nil {
 		return r, nil
 	}
 	a.dropReplica()
-	r, err := openReplica(ctx, &a.cfg, &a.beat, ringleader.JobID(as.JobId), spec)
+	r, err := openReplica(ctx, &a.cfg, &a.beat, id, spec.What)
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +313,7 @@ func (a *agent) heldStep(jobID string) ringleader.Step {
 
 // drop forgets the job. No generation is running.
 func (a *agent) drop() {
-	a.verdict = nil
+	a.verdict, a.recent = nil, nil
 	a.dropReplica()
 	a.setHolding(nil)
 }

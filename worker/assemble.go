@@ -39,7 +39,7 @@ func (g *generation) obtainState(ctx context.Context) error {
 
 // assemble links up with both neighbours and checks that all members start from the same state.
 func (g *generation) assemble(ctx context.Context) error {
-	how := g.replica.spec.How.Deadlines
+	how := g.spec.How.Deadlines
 	cfg := allreduce.DefaultConfig()
 	cfg.Job = jobTag(g.assign.JobId)
 	cfg.Generation = ringleader.Generation(g.assign.Generation)
@@ -54,7 +54,7 @@ func (g *generation) assemble(ctx context.Context) error {
 	if g.group, err = allreduce.NewGroup(cfg, next, prev); err != nil {
 		return err
 	}
-	tr := exact.NewTrailer(g.size, g.replica.spec.What.Shards, 0)
+	tr := exact.NewTrailer(g.size, g.replica.what.Shards, 0)
 	tr.SetDigest(g.rank, g.replica.stateDigest())
 	if err := tr.Seal(); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // must never hold a step up.
 func (g *generation) evaluate() error {
 	r := g.replica
-	every := ringleader.Step(r.spec.How.Evaluate.Every)
+	every := ringleader.Step(g.spec.How.Evaluate.Every)
 	if g.rank != 0 || g.agent.cfg.Evaluate == nil || every == 0 || r.step%every != 0 {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (g *generation) evaluate() error {
 	}
 	g.saver.background(func(ctx context.Context) {
 		defer g.evaluating.Store(false)
-		text, err := g.agent.cfg.Evaluate(ctx, r.spec.What, r.data, st.Params)
+		text, err := g.agent.cfg.Evaluate(ctx, r.what, r.data, st.Params)
 		if err != nil {
 			text = "failed: " + err.Error()
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/exact"
+	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -21,6 +22,8 @@ type generation struct {
 	rank    ringleader.Rank
 	size    int
 	shards  []ringleader.Shard
+	spec    job.Spec
+	invalid error                   // why spec is none
 	leave   context.CancelCauseFunc // ends it at once
 	group   *allreduce.Group
 	saver   *saver
@@ -34,6 +37,7 @@ type generation struct {
 
 func newGeneration(a *agent, as *rpcpb.Assign, rank ringleader.Rank, leave context.CancelCauseFunc) *generation {
 	g := &generation{agent: a, assign: as, rank: rank, size: len(as.Members), leave: leave}
+	g.spec, g.invalid = job.FromCanonical(as.Spec)
 	for _, s := range as.Members[rank].Shards {
 		g.shards = append(g.shards, ringleader.Shard(s))
 	}
@@ -57,6 +61,9 @@ type outcome struct {
 func (g *generation) run(ctx context.Context) (out outcome) {
 	out = outcome{job: ringleader.JobID(g.assign.JobId), generation: ringleader.Generation(g.assign.Generation), step: noState}
 	err := g.live(ctx)
+	if errors.Is(err, errCancelled) {
+		err = nil // all members have agreed on it
+	}
 	if err != nil && g.replica != nil {
 		if out.broken = g.replica.check(); out.broken != nil {
 			err = g.own(out.broken)
@@ -101,7 +108,10 @@ func (g *generation) own(err error) error {
 
 // live returns nil after a planned end.
 func (g *generation) live(ctx context.Context) (err error) {
-	if g.replica, err = g.agent.replicaFor(ctx, g.assign); err != nil {
+	if g.invalid != nil {
+		return &jobError{g.invalid}
+	}
+	if g.replica, err = g.agent.replicaFor(ctx, ringleader.JobID(g.assign.JobId), g.spec); err != nil {
 		return err
 	}
 	r := g.replica
@@ -111,7 +121,7 @@ func (g *generation) live(ctx context.Context) (err error) {
 	if err := g.assemble(ctx); err != nil {
 		return err
 	}
-	g.trailer = exact.NewTrailer(g.size, r.spec.What.Shards, buckets(r.model.Size()))
+	g.trailer = exact.NewTrailer(g.size, r.what.Shards, buckets(r.model.Size()))
 	g.stands.Store(true)
 	g.agent.cfg.Observer.Joined(g.membership())
 	for r.step < g.last() {
@@ -128,15 +138,12 @@ func (g *generation) live(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := g.saver.final(); !errors.Is(err, errCancelled) {
-		return err
-	}
-	return nil
+	return g.saver.final()
 }
 
 // last is the step after which the job ends: its own end, or where "how" stops it.
 func (g *generation) last() ringleader.Step {
-	if stop := ringleader.Step(g.replica.spec.How.StopAt); stop > 0 {
+	if stop := ringleader.Step(g.spec.How.StopAt); stop > 0 {
 		return min(stop, g.replica.steps)
 	}
 	return g.replica.steps
@@ -180,7 +187,7 @@ func (g *generation) change(action rpcpb.ChangeAction) {
 		g.want(exact.FlagPause)
 	case rpcpb.ChangeAction_CHANGE_ACTION_CANCEL:
 		g.wantAway(exact.FlagCancel)
-		g.saver.stopWaiting() // there may be no next step
+		g.saver.hurry()
 	case rpcpb.ChangeAction_CHANGE_ACTION_CHECKPOINT:
 		g.want(exact.FlagCheckpoint)
 	default:
@@ -196,7 +203,7 @@ func (g *generation) raiseFlags(tr *exact.Trailer) {
 			tr.Raise(f)
 		}
 	}
-	every := ringleader.Step(g.replica.spec.How.Checkpoint.Every)
+	every := ringleader.Step(g.spec.How.Checkpoint.Every)
 	if next := g.replica.step + 1; g.rank == 0 && every > 0 && next%every == 0 && next < g.last() {
 		if g.saver.busy() {
 			g.saver.report(next, stillWriting, kindPeriodic) // once, and not by every member
@@ -211,11 +218,8 @@ func (g *generation) act() (done bool, err error) {
 	switch tr := g.trailer; {
 	case tr.Raised(exact.FlagCancel):
 		return true, nil
-	case tr.Raised(exact.FlagPause):
-		if err := g.saver.durable(); !errors.Is(err, errCancelled) {
-			return true, err
-		}
-		return true, nil
+	case tr.Raised(exact.FlagPause), tr.Count(exact.FlagDrain) == int64(g.size): // if all are to stop, nobody will hold the state
+		return true, g.saver.durable()
 	case tr.Raised(exact.FlagCheckpoint):
 		if err := g.saver.begin(); err != nil {
 			return false, err

@@ -92,7 +92,7 @@ func (l *lane) shard(r *replica, step ringleader.Step, s ringleader.Shard) (res 
 		return res, l.ops.Sync()
 	}
 	device.Zero(l.ops, l.bad)
-	l.ops.ToFixed(l.sum, l.grad, exact.Limit(r.spec.What.Shards), l.bad)
+	l.ops.ToFixed(l.sum, l.grad, exact.Limit(r.what.Shards), l.bad)
 	var bad [2]int64
 	device.Download(l.ops, bad[:], l.bad)
 	res.nan, res.overflow = bad[0], bad[1]
@@ -100,6 +100,6 @@ func (l *lane) shard(r *replica, step ringleader.Step, s ringleader.Shard) (res 
 }
 
 // exact tells whether the job's sums are exact.
-func (r *replica) exact() bool { return r.spec.What.Reduction == job64 }
+func (r *replica) exact() bool { return r.what.Reduction == job64 }
 
 const job64 = "exact64"

@@ -22,7 +22,7 @@ import (
 type replica struct {
 	id     ringleader.JobID
 	digest ringleader.Digest // of the job's "what"
-	spec   job.Spec
+	what   job.What
 	dev    device.Device
 
 	data    *dataset.Dataset
@@ -54,33 +54,33 @@ const noState ringleader.Step = -1
 
 // openReplica opens the job's data, builds its model and reserves its memory. An error that the job itself causes, on any worker,
 // is a *jobError.
-func openReplica(ctx context.Context, cfg *Config, b *beat, id ringleader.JobID, spec job.Spec) (_ *replica, err error) {
-	r := &replica{id: id, digest: spec.What.Digest(), spec: spec, dev: cfg.Device, step: noState}
+func openReplica(ctx context.Context, cfg *Config, b *beat, id ringleader.JobID, what job.What) (_ *replica, err error) {
+	r := &replica{id: id, digest: what.Digest(), what: what, dev: cfg.Device, step: noState}
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
-	source, err := cfg.OpenStore(ctx, spec.What.Data)
+	source, err := cfg.OpenStore(ctx, what.Data)
 	if err != nil {
-		return nil, fmt.Errorf("open data %s: %w", spec.What.Data, err)
+		return nil, fmt.Errorf("open data %s: %w", what.Data, err)
 	}
 	defer source.Close() // opening reads all that is needed into the cache
 	if r.data, err = dataset.Open(ctx, source, filepath.Join(cfg.Dir, "data")); err != nil {
-		return nil, fmt.Errorf("open data %s: %w", spec.What.Data, err)
+		return nil, fmt.Errorf("open data %s: %w", what.Data, err)
 	}
-	if got := r.data.Meta().Digest; got != spec.What.DataDigest {
-		return nil, &jobError{fmt.Errorf("what.data %s: content digest %s, the job was submitted with %s", spec.What.Data, got, spec.What.DataDigest)}
+	if got := r.data.Meta().Digest; got != what.DataDigest {
+		return nil, &jobError{fmt.Errorf("what.data %s: content digest %s, the job was submitted with %s", what.Data, got, what.DataDigest)}
 	}
-	if r.sampler, err = dataset.NewSampler(r.data, spec.What); err != nil {
+	if r.sampler, err = dataset.NewSampler(r.data, what); err != nil {
 		return nil, &jobError{fmt.Errorf("sample users: %w", err)}
 	}
-	if r.model, err = model.New(spec.What, r.data.Meta()); err != nil {
+	if r.model, err = model.New(what, r.data.Meta()); err != nil {
 		return nil, &jobError{fmt.Errorf("build model: %w", err)}
 	}
-	r.steps = ringleader.Step(spec.What.Steps)
-	if spec.What.Epochs > 0 {
-		r.steps = ringleader.Step(spec.What.Epochs * r.sampler.StepsPerEpoch())
+	r.steps = ringleader.Step(what.Steps)
+	if what.Epochs > 0 {
+		r.steps = ringleader.Step(what.Epochs * r.sampler.StepsPerEpoch())
 	}
 	return r, r.reserve(b)
 }

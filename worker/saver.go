@@ -2,12 +2,10 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
-	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -23,10 +21,6 @@ type saver struct {
 	wg         sync.WaitGroup
 	idle       chan struct{} // holds a token unless this member's parts are being written or removed
 	litter     litter
-	cancelled  chan struct{} // closed when nobody needs the state any more
-
-	retiring sync.Mutex // held while old checkpoints are deleted
-	retired  []string   // those that are still to be deleted
 
 	mu      sync.Mutex
 	closed  bool
@@ -34,14 +28,14 @@ type saver struct {
 	giveUp  context.CancelFunc                // ends it, if it is under way and may be skipped
 	parts   *rpcpb.AttachRequest              // own parts of the newest checkpoint, until it is committed
 	written *rpcpb.AttachRequest              // its manifest, if this is rank 0
+	failed  *rpcpb.AttachRequest              // the newest report of a checkpoint that is skipped, until the leader has answered it
 	share   *share                            // what the manifest is about
 	waiting map[ringleader.Step]chan struct{} // closed when the step's checkpoint is committed
 }
 
 func newSaver(ctx context.Context, g *generation) *saver {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1),
-		cancelled: make(chan struct{}), waiting: map[ringleader.Step]chan struct{}{}}
+	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1), waiting: map[ringleader.Step]chan struct{}{}}
 	s.idle <- struct{}{}
 	return s
 }
@@ -58,8 +52,14 @@ func (s *saver) background(f func(ctx context.Context)) {
 // release gives the token back.
 func (s *saver) release() { s.idle <- struct{}{} }
 
-// busy tells whether a checkpoint would have to be skipped now.
-func (s *saver) busy() bool { return len(s.idle) == 0 }
+// busy tells whether a checkpoint would have to be skipped now: parts are being written or removed, or the others' are waited for. The
+// commit of a checkpoint that was overtaken by the next would never come; but what nobody answers is not waited for for ever.
+func (s *saver) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	patience := attempts * time.Duration(s.generation.spec.How.Deadlines.Store)
+	return len(s.idle) == 0 || s.share != nil && time.Since(s.share.announced) < patience
+}
 
 // saveKind says what a checkpoint is for.
 type saveKind string
@@ -102,7 +102,7 @@ func (s *saver) commit(kind saveKind) error {
 	if err := s.start(kind); err != nil {
 		return err
 	}
-	return s.await(done)
+	return s.generation.settle(s.ctx, done)
 }
 
 // start copies the state and writes it in the background. The caller has the token; the writing gives it back.
@@ -119,15 +119,12 @@ func (s *saver) start(kind saveKind) error {
 	return nil
 }
 
-// errCancelled: the job was cancelled while a checkpoint was waited for.
-var errCancelled = errors.New("the job was cancelled")
-
-// stopWaiting ends the wait for a checkpoint that must not be skipped. Only the control loop calls it.
-func (s *saver) stopWaiting() {
-	select {
-	case <-s.cancelled:
-	default:
-		close(s.cancelled)
+// hurry gives up a checkpoint that may be skipped: somebody waits for its writing to end, and nobody for it.
+func (s *saver) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.giveUp != nil {
+		s.giveUp()
 	}
 }
 
@@ -135,21 +132,15 @@ func (s *saver) stopWaiting() {
 func (s *saver) await(done <-chan struct{}) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	broken := s.generation.group.Done()
+	group := s.generation.group
 	for {
 		select {
 		case <-done:
 			return nil
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
-		case <-s.cancelled:
-			return errCancelled
-		case <-broken:
-			// A member that heard of the commit first leaves first; the news is on its way to this one too.
-			if err := s.generation.group.Err(); !errors.Is(err, allreduce.ErrPlanned) {
-				return err
-			}
-			broken = nil
+		case <-group.Done():
+			return group.Err()
 		case <-tick.C:
 			s.generation.agent.beat.Add(1)
 		}
@@ -163,6 +154,7 @@ func (s *saver) announce(sh *share) {
 		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(sh.state.Step), StateDigest: sh.digest.String(),
 		Files: toProto(sh.files), Final: sh.kind == kindFinal, Pause: sh.kind == kindPause}}}
 	s.mu.Lock()
+	sh.announced = time.Now()
 	s.parts, s.written, s.share = msg, nil, sh
 	s.mu.Unlock()
 	g.agent.send(msg)
@@ -172,7 +164,7 @@ func (s *saver) announce(sh *share) {
 func (s *saver) resend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range []*rpcpb.AttachRequest{s.parts, s.written} {
+	for _, m := range []*rpcpb.AttachRequest{s.failed, s.parts, s.written} {
 		if m != nil {
 			s.generation.agent.send(m)
 		}
@@ -226,7 +218,9 @@ func (s *saver) committed(m *rpcpb.Committed) {
 	}
 	s.mu.Unlock()
 	if s.generation.rank == 0 && len(m.Retire) > 0 {
-		s.background(func(ctx context.Context) { s.retire(ctx, m.Retire) })
+		// The final checkpoint ends the generation; what it retires must go all the same.
+		a := s.generation.agent
+		a.retired.Go(func() { s.retire(context.WithoutCancel(s.ctx), m.Retire) })
 	}
 }
 
@@ -245,6 +239,9 @@ func (s *saver) abandoned(m *rpcpb.CheckpointAbandoned) {
 	must := s.waiting[step] != nil
 	if !must {
 		s.forget(step)
+	}
+	if s.failed.GetCheckpointFailed().GetStep() == m.Step {
+		s.failed = nil
 	}
 	stop := s.giveUp
 	if s.writing != step {
@@ -265,8 +262,14 @@ func (s *saver) abandoned(m *rpcpb.CheckpointAbandoned) {
 func (s *saver) report(step ringleader.Step, why string, kind saveKind) {
 	g := s.generation
 	g.agent.cfg.Log.Warn("checkpoint failed", "job", g.assign.JobId, "step", step, "error", why, "kind", kind)
-	g.agent.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_CheckpointFailed{CheckpointFailed: &rpcpb.CheckpointFailed{
-		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(step), Error: why, Final: kind == kindFinal}}})
+	msg := &rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_CheckpointFailed{CheckpointFailed: &rpcpb.CheckpointFailed{
+		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(step), Error: why, Final: kind == kindFinal}}}
+	if kind == kindPeriodic { // the others are said again by the next try
+		s.mu.Lock()
+		s.failed = msg
+		s.mu.Unlock()
+	}
+	g.agent.send(msg)
 }
 
 // close gives up a checkpoint that is still being written, waits for the writers and starts no more.

@@ -19,10 +19,11 @@ import (
 // bucketElements is the size of a bucket: large enough to fill the pipe, small enough to overlap.
 const bucketElements = 1 << 20
 
-// trailerBucket and greetingBucket are the numbers of the streams that carry no gradient.
+// The numbers of the sums that carry no gradient. Rounds of settling count on from theirs.
 const (
 	trailerBucket  = 1 << 30
 	greetingBucket = 1<<30 + 1
+	settleBucket   = 1 << 31
 )
 
 // compute runs the member's shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum.
@@ -150,7 +151,7 @@ func (g *generation) verify(tr *exact.Trailer) error {
 	}
 	if s := tr.Overflow(); len(s) > 0 {
 		return &jobError{fmt.Errorf("step %d: gradient of shards %v exceeds the range of exact64 (%g); lower the learning rate or set optimizer.clip; the state at step %d is kept",
-			g.replica.step+1, s, exact.Limit(g.replica.spec.What.Shards), g.replica.step)}
+			g.replica.step+1, s, exact.Limit(g.replica.what.Shards), g.replica.step)}
 	}
 	if ranks := tr.Disagree(); len(ranks) > 0 {
 		if slices.Contains(ranks, g.rank) {

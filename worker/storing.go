@@ -2,7 +2,10 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
@@ -20,7 +23,8 @@ type share struct {
 	parts  []*checkpoints.Part
 	files  []checkpoints.FileInfo // those parts that are in the store
 
-	complete bool // all members' parts are in the store, and the manifest is being written; guarded by the saver's mu
+	announced time.Time // when the leader was told of the parts; guarded by the saver's mu
+	complete  bool      // all members' parts are in the store, and the manifest is being written; guarded by the saver's mu
 }
 
 // attempts bounds the tries at a checkpoint that may be skipped.
@@ -38,6 +42,7 @@ func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind)
 	s.mu.Unlock()
 	var sh *share
 	ok := s.persist(ctx, st.Step, kind, func() (err error) { sh, err = s.plan(st, kind); return err })
+	ok = ok && s.persist(ctx, st.Step, kind, func() error { return s.adopt(ctx, sh) })
 	for i := 0; ok && i < len(sh.parts); i++ {
 		ok = s.persist(ctx, st.Step, kind, func() error { return s.put(ctx, sh, sh.parts[i]) })
 	}
@@ -76,7 +81,7 @@ func (s *saver) persist(ctx context.Context, step ringleader.Step, kind saveKind
 // plan finds the parts that fall to this rank.
 func (s *saver) plan(st *checkpoints.State, kind saveKind) (*share, error) {
 	g := s.generation
-	spec, err := job.Canonical(g.replica.spec)
+	spec, err := job.Canonical(g.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +97,36 @@ func (s *saver) plan(st *checkpoints.State, kind saveKind) (*share, error) {
 		}
 	}
 	return sh, nil
+}
+
+// adopt looks for the same checkpoint in the store, complete and sound: an earlier run of the job left it there. It must not be touched
+// then (the job file in it may say another "how"), and its files are this one's. A damaged one is no checkpoint any more.
+func (s *saver) adopt(ctx context.Context, sh *share) error {
+	return s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
+		m, _, err := checkpoints.ReadManifest(ctx, store, sh.dir)
+		switch {
+		case errors.Is(err, checkpoints.ErrNotExist):
+			return nil
+		case err == nil && m.State != sh.digest:
+			return fmt.Errorf("%s holds another state, %s", sh.dir, m.State)
+		case err == nil:
+			err = errors.Join(checkpoints.Verify(ctx, store, sh.dir)...)
+		}
+		switch {
+		case errors.Is(err, checkpoints.ErrUnavailable), errors.Is(err, checkpoints.ErrDenied), errors.Is(err, checkpoints.ErrVersion):
+			return err
+		case err != nil:
+			s.generation.agent.cfg.Log.Warn("damaged checkpoint is written again", "directory", sh.dir, "error", err)
+			return store.Delete(ctx, path.Join(sh.dir, checkpoints.ManifestName))
+		}
+		for _, p := range sh.parts {
+			if i := slices.IndexFunc(m.Files, func(f checkpoints.FileInfo) bool { return f.Name == p.Name }); i >= 0 {
+				sh.files = append(sh.files, m.Files[i])
+			}
+		}
+		sh.parts = nil
+		return nil
+	})
 }
 
 // put writes one part.
@@ -120,6 +155,14 @@ func (s *saver) putManifest(ctx context.Context, sh *share, m *rpcpb.WriteManife
 	}
 	err = s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) (err error) {
 		sum, err = checkpoints.WriteManifest(ctx, store, sh.dir, manifest)
+		if !errors.Is(err, checkpoints.ErrExist) {
+			return err
+		}
+		// One that was adopted may have been written by another build of the program: the state is the same.
+		there, thereSum, readErr := checkpoints.ReadManifest(ctx, store, sh.dir)
+		if readErr == nil && there.State == manifest.State && slices.Equal(there.Files, manifest.Files) {
+			sum, err = thereSum, nil
+		}
 		return err
 	})
 	return sum, err
@@ -127,7 +170,7 @@ func (s *saver) putManifest(ctx context.Context, sh *share, m *rpcpb.WriteManife
 
 // withStore makes one attempt at something in the job's store, bounded.
 func (s *saver) withStore(ctx context.Context, f func(context.Context, checkpoints.Store) error) error {
-	how := s.generation.replica.spec.How
+	how := s.generation.spec.How
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
 	defer cancel()
 	store, err := s.generation.agent.cfg.OpenStore(ctx, how.Store)
@@ -158,22 +201,27 @@ func (s *saver) sweepWhenIdle(ctx context.Context) {
 	}
 }
 
-// retire deletes old checkpoints, also those that could not be deleted before.
+// maxOverdue bounds what a worker remembers to delete in one store.
+const maxOverdue = 1000
+
+// retire deletes old checkpoints. What cannot be deleted now is tried again after the next one.
 func (s *saver) retire(ctx context.Context, dirs []string) {
-	s.retiring.Lock()
-	defer s.retiring.Unlock()
-	s.retired = append(s.retired, dirs...)
+	a := s.generation.agent
+	a.retiring.Lock()
+	defer a.retiring.Unlock()
+	where := s.generation.spec.How.Store
+	dirs = append(a.overdue[where], dirs...)
 	err := s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
-		for len(s.retired) > 0 {
-			if err := checkpoints.Delete(ctx, store, s.retired[0]); err != nil {
+		for ; len(dirs) > 0; dirs = dirs[1:] {
+			if err := checkpoints.Delete(ctx, store, dirs[0]); err != nil {
 				return err
 			}
-			s.retired = s.retired[1:]
 		}
 		return nil
 	})
+	a.overdue[where] = dirs[max(0, len(dirs)-maxOverdue):]
 	if err != nil {
-		s.generation.agent.cfg.Log.Warn("remove old checkpoints", "directories", s.retired, "error", err)
+		a.cfg.Log.Warn("remove old checkpoints", "store", where, "directories", dirs, "error", err)
 	}
 }
 

@@ -129,6 +129,7 @@ func Run(ctx context.Context, cfg Config) error {
 	w := &agent{
 		cfg:         cfg,
 		incarnation: rand.Text(),
+		overdue:     map[string][]string{},
 		links:       grpclink.NewServer(),
 		peers:       newPeers(cfg.Token, cfg.Dial),
 	}
