@@ -59,6 +59,16 @@ func (m *Manifest) Same(o *Manifest) bool {
 		maps.Equal(m.Libraries, o.Libraries) && slices.Equal(sorted(m.Files), sorted(o.Files))
 }
 
+// SameState says whether two manifests are about the same state of the same job, whatever computed it, and stored it under which "how".
+func (m *Manifest) SameState(o *Manifest) bool {
+	return m.Job == o.Job && m.Step == o.Step && m.State == o.State && slices.Equal(m.stateFiles(), o.stateFiles())
+}
+
+// stateFiles are the files that follow from the state alone.
+func (m *Manifest) stateFiles() []FileInfo {
+	return slices.DeleteFunc(sorted(m.Files), func(f FileInfo) bool { return f.Name == JobName })
+}
+
 func sorted(files []FileInfo) []FileInfo {
 	return slices.SortedFunc(slices.Values(files), func(a, b FileInfo) int { return cmp.Compare(a.Name, b.Name) })
 }

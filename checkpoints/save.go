@@ -33,7 +33,9 @@ func WriteParts(ctx context.Context, store Store, dir string, parts []*Part) ([]
 }
 
 // WriteManifest completes the checkpoint in dir, whose parts must all be in the store, and returns the SHA-256 (hex) of the manifest that is
-// there then. One that is there already and means the same (Manifest.Same) is kept: that is success, too. Another one is ErrExist.
+// there then. One that is there already and means the same (Manifest.Same) is kept: that is success, too. One of the same state that differs
+// otherwise (Manifest.SameState) is replaced: an earlier run stored it, and this one's job.json has taken the place of its. So is one that
+// is damaged. Another one is ErrExist.
 func WriteManifest(ctx context.Context, store Store, dir string, m *Manifest) (string, error) {
 	if path.Base(dir) != m.Dir() {
 		return "", fmt.Errorf("write manifest into %q: the state belongs into %q", dir, m.Dir())
@@ -46,13 +48,16 @@ func WriteManifest(ctx context.Context, store Store, dir string, m *Manifest) (s
 	err = store.Put(ctx, join(dir, ManifestName), bytes.NewReader(b), int64(len(b)), sum[:], true)
 	if errors.Is(err, ErrExist) {
 		there, thereSum, readErr := ReadManifest(ctx, store, dir)
-		if readErr != nil {
+		switch {
+		case errors.Is(readErr, ErrCorrupt): // worth nothing to anybody
+		case readErr != nil:
 			return "", fmt.Errorf("write manifest: %w; reading it: %w", err, readErr)
-		}
-		if !there.Same(m) {
+		case there.Same(m):
+			return thereSum, nil
+		case !there.SameState(m):
 			return "", fmt.Errorf("write manifest: %w, with other content", err)
 		}
-		return thereSum, nil
+		err = store.Put(ctx, join(dir, ManifestName), bytes.NewReader(b), int64(len(b)), sum[:], false)
 	}
 	if err != nil {
 		return "", fmt.Errorf("write manifest: %w", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/file"
 	"github.com/ringleader-dev/ringleader/checkpoints/mem"
+	"github.com/ringleader-dev/ringleader/checkpoints/storetest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden checkpoint anew: only when the format's version changes")
@@ -207,10 +208,8 @@ func TestWriteManifest(t *testing.T) {
 		t.Errorf("the same again: %s, %v; want %s", sum, err, first)
 	}
 	for what, change := range map[string]func(*checkpoints.Manifest){
-		"numerics":  func(m *checkpoints.Manifest) { m.Numerics = "arm64" },
-		"libraries": func(m *checkpoints.Manifest) { m.Libraries = nil },
-		"job":       func(m *checkpoints.Manifest) { m.Job++ },
-		"files":     func(m *checkpoints.Manifest) { m.Files = slices.Clone(m.Files); m.Files[0].Size++ },
+		"job":   func(m *checkpoints.Manifest) { m.Job++ },
+		"files": func(m *checkpoints.Manifest) { m.Files = slices.Clone(m.Files); m.Files[0].Size++ },
 	} {
 		other := manifest(st, there.Files)
 		change(other)
@@ -224,6 +223,50 @@ func TestWriteManifest(t *testing.T) {
 	other.Step++
 	if _, err := checkpoints.WriteManifest(t.Context(), store, dir, other); err == nil {
 		t.Error("a manifest of another step was accepted in the directory")
+	}
+}
+
+// A run that comes to a state that an earlier one stored, with another "how", another program or on other machines, stores it anew; so
+// it does where the manifest is damaged.
+func TestStateIsStoredAgain(t *testing.T) {
+	store := mem.New()
+	st := tiny(2)
+	dir := mustSave(t, store, "", st)
+	there, _, err := checkpoints.ReadManifest(t.Context(), store, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := checkpoints.Plan(st, []byte(`{"how": "another"}`), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := checkpoints.WriteParts(t.Context(), store, dir, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*checkpoints.Manifest){
+		"job.json":  func(*checkpoints.Manifest) {},
+		"numerics":  func(m *checkpoints.Manifest) { m.Numerics = "arm64" },
+		"libraries": func(m *checkpoints.Manifest) { m.Libraries = nil },
+		"damage": func(m *checkpoints.Manifest) {
+			if err := storetest.Put(t.Context(), store, dir+"/manifest.json", []byte("{"), false); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		m := manifest(st, files)
+		change(m)
+		sum, err := checkpoints.WriteManifest(t.Context(), store, dir, m)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		now, nowSum, err := checkpoints.ReadManifest(t.Context(), store, dir)
+		if err != nil || sum != nowSum || now.Same(there) || !now.Same(m) {
+			t.Errorf("%s: the manifest is %+v with sum %s, %v; want %+v, %s", what, now, nowSum, err, m, sum)
+		}
+		if problems := checkpoints.Verify(t.Context(), store, dir); len(problems) > 0 {
+			t.Errorf("%s: problems: %v", what, problems)
+		}
 	}
 }
 
