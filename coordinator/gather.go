@@ -107,7 +107,8 @@ func (l *leadership) onManifest(sess *session, m *rpcpb.ManifestWritten) error {
 	parts := g.steps[cp.Step]
 	mine := parts[sess.id]
 	if len(parts) != len(state.Current(j).Members) || mine.StateDigest != cp.StateDigest {
-		return nil // a new leader, that has yet to hear of all parts: rank 0 will be asked again
+		sess.manifest = stepKey{} // parts are still to be heard of, perhaps again: then rank 0 is asked again
+		return nil
 	}
 	r, refused, err := l.try(&logpb.Command{Command: &logpb.Command_CheckpointCommitted{CheckpointCommitted: &logpb.CheckpointCommitted{
 		JobId: j.Id, Pause: mine.Pause,

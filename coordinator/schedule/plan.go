@@ -49,9 +49,13 @@ func (p *planner) live(j *logpb.Job) bool {
 	lost := g.gone == len(g.members)
 	switch {
 	case g.left == 0 && !lost:
-		return p.ask(j)
+		return p.unmade(j, g) || p.ask(j)
 	case !lost && g.left+g.gone < len(g.members) && p.now.Before(g.firstLeft.Add(p.policy.ReportWait)):
 		p.note(j, "a new generation is due; waiting for the reports of all members")
+		if g.fault {
+			// Those whose ring stands know already; those that still wait for it would wait until their deadline.
+			p.out.Asks[j.Id] = Ask{g.Number, Regroup, "a member has left"}
+		}
 		return true
 	case j.Wish == logpb.JobAction_JOB_ACTION_CANCEL:
 		p.finish(j, logpb.JobState_JOB_STATE_CANCELLED, "cancelled")
@@ -74,6 +78,18 @@ func (p *planner) ask(j *logpb.Job) bool {
 	default:
 		return false
 	}
+	return true
+}
+
+// unmade: a member is gone before the gang has made a step. A ring notices whom it loses, but there may be none yet, and then nobody would.
+func (p *planner) unmade(j *logpb.Job, g gang) bool {
+	made := p.v.Steps[j.Id].Generation == g.Number || slices.ContainsFunc(g.members, func(m member) bool {
+		return m.holding.Generation == g.Number && m.holding.Step > g.ResumeStep
+	})
+	if g.gone == 0 || made {
+		return false
+	}
+	p.out.Asks[j.Id] = Ask{g.Number, Regroup, "a member was lost before the first step"}
 	return true
 }
 
