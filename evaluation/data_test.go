@@ -81,12 +81,20 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// table scores members by a table.
-type table [][]float64
+// tabled scores rows by a table.
+type tabled [][]float64
 
-func (s table) scores(which []int, dst [][]float64) error {
+func (s tabled) scores(which []int, dst [][]float64) error {
 	for j, k := range which {
 		copy(dst[j], s[k])
 	}
 	return nil
+}
+
+// evaluated is what a scorer reaches.
+func evaluated(t *testing.T, p *population, s scorer, threads int) Result {
+	t.Helper()
+	r, err := evaluate(t.Context(), p, s, threads)
+	check(t, err)
+	return p.result(r)
 }

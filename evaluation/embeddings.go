@@ -4,7 +4,7 @@ package evaluation
 type embeddings struct {
 	dim   int
 	items []float32 // items x dim
-	users []float32 // members x dim
+	users []float32 // rows x dim
 }
 
 // tile is how many items are scored for all members of a block before the next ones are fetched: they stay in the cache.

@@ -10,50 +10,63 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// scorer gives every item a score for some members of the population: dst[j][i] = score of item i for member which[j]. All of dst is
-// overwritten. Scorers are called from several goroutines at once, and must give a member the same scores whoever it is asked with.
+// scorer gives every item a score for some rows, which are members of the population or moments of them: dst[j][i] = score of item i for row which[j]. All
+// of dst is overwritten. Scorers are called from several goroutines at once, and must give a row the same scores whatever it is asked with.
 type scorer interface {
 	scores(which []int, dst [][]float64) error
 }
 
 // outcome is what one ranking gives one member.
 type outcome struct {
-	recall  float64
-	targets int // 0: the member has none, and no recall
-	top     [recallAt]int32
-	tops    int
-	entropy float64 // NaN: none of the best has an interest
+	recall    float64
+	hit, ndcg float64 // of distinct targets
+	targets   int     // 0: the member has none, and no recall
+	top       [recallAt]int32
+	tops      int
+	entropy   float64 // NaN: none of the best has an interest
 }
 
-// block is how many members are scored at a time, so that items are read from memory once for all of them.
+// block is how many rows are scored at a time, so that items are read from memory once for all of them.
 const block = 8
 
-// evaluate ranks the catalogue for every member, in parallel, and sums up in the members' order.
-func evaluate(ctx context.Context, p *population, s scorer, threads int) (Result, error) {
-	all, fresh := make([]outcome, len(p.members)), make([]outcome, len(p.members))
+// evaluate ranks the catalogue for every member.
+func evaluate(ctx context.Context, p *population, s scorer, threads int) (*ranking, error) {
+	r := &ranking{all: make([]outcome, len(p.members)), fresh: make([]outcome, len(p.members))}
+	err := each(ctx, p, s, len(p.members), threads, func(d *desk, k int, scores []float64) error {
+		m := &p.members[k]
+		if err := p.finite(m, scores); err != nil {
+			return err
+		}
+		r.all[k] = d.outcome(scores, m.targets)
+		p.removeHistory(m, scores)
+		r.fresh[k] = d.outcome(scores, remaining(scores, m.targets))
+		return nil
+	})
+	return r, err
+}
+
+// each has n rows scored, block by block and in parallel, and hands every row to do; what do writes must belong to the row.
+func each(ctx context.Context, p *population, s scorer, n, threads int, do func(d *desk, k int, scores []float64) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range threads {
 		g.Go(func() error {
-			w := newDesk(p)
+			d := newDesk(p)
 			for {
 				lo := int(next.Add(block)) - block
-				if lo >= len(p.members) {
+				if lo >= n {
 					return nil
 				}
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if err := w.block(s, lo, min(lo+block, len(p.members)), all, fresh); err != nil {
+				if err := d.block(s, lo, min(lo+block, n), do); err != nil {
 					return err
 				}
 			}
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return Result{}, err
-	}
-	return Result{Figures: p.figures(all), NewOnly: p.figures(fresh)}, nil
+	return g.Wait()
 }
 
 // desk is one goroutine's memory.
@@ -73,7 +86,7 @@ func newDesk(p *population) *desk {
 	return d
 }
 
-func (d *desk) block(s scorer, lo, hi int, all, fresh []outcome) error {
+func (d *desk) block(s scorer, lo, hi int, do func(d *desk, k int, scores []float64) error) error {
 	d.which = d.which[:0]
 	for k := lo; k < hi; k++ {
 		d.which = append(d.which, k)
@@ -82,18 +95,26 @@ func (d *desk) block(s scorer, lo, hi int, all, fresh []outcome) error {
 		return err
 	}
 	for k := lo; k < hi; k++ {
-		m, scores := &d.p.members[k], d.scores[k-lo]
-		if i := slices.IndexFunc(scores, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }); i >= 0 {
-			return fmt.Errorf("user %s: score of item %d is %g; want a finite number", d.p.data.User(int(m.user)).ID, i, scores[i])
+		if err := do(d, k, d.scores[k-lo]); err != nil {
+			return err
 		}
-		all[k] = d.outcome(scores, m.targets)
-		history := d.p.data.User(int(m.user)).Item[:m.history]
-		for _, i := range history {
-			scores[i] = removed
-		}
-		fresh[k] = d.outcome(scores, remaining(scores, m.targets))
 	}
 	return nil
+}
+
+// finite refuses scores that cannot be ranked.
+func (p *population) finite(m *member, scores []float64) error {
+	if i := slices.IndexFunc(scores, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }); i >= 0 {
+		return fmt.Errorf("user %s: score of item %d is %g; want a finite number", p.data.User(int(m.user)).ID, i, scores[i])
+	}
+	return nil
+}
+
+// removeHistory takes what the member had up to the cut out of the ranking.
+func (p *population) removeHistory(m *member, scores []float64) {
+	for _, i := range p.data.User(int(m.user)).Item[:m.history] {
+		scores[i] = removed
+	}
 }
 
 // remaining are the targets that are still in the ranking.
@@ -114,7 +135,8 @@ func (d *desk) outcome(scores []float64, targets []int32) outcome {
 	o.tops = copy(o.top[:], first)
 	if len(targets) > 0 {
 		h := newHits(recallAt, scores, first)
-		o.recall = h.recall(targets)
+		distinct := slices.Compact(slices.Sorted(slices.Values(targets)))
+		o.recall, o.hit, o.ndcg = h.recall(targets), h.any(distinct), h.ndcg(distinct)
 	}
 	return o
 }

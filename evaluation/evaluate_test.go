@@ -34,10 +34,7 @@ func TestEvaluateByHand(t *testing.T) {
 	a := []float64{9, 8, 8, 1, 7, 7, 7, 7, 7, 1, 7, 0}
 	// B: item 0 is 11th.
 	b := []float64{1, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 0}
-	got, err := evaluate(t.Context(), p, table{a, b, b}, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := evaluated(t, p, tabled{a, b, b}, 2)
 	recall := (1 + .5 + .5) / 3 / 2
 	if f := got.Figures; f.RecallAt10 != round(recall) || f.Users != 2 || f.Positives != 4 || f.Entropy != nil {
 		t.Errorf("all: %+v, want recall %g", f, recall)
@@ -95,7 +92,7 @@ func TestEvaluateAgainstReference(t *testing.T) {
 		d := synthetic(t, o)
 		p := populate(d, 5)
 		r := rand.New(rand.NewPCG(o.Seed, 0))
-		scores := make(table, len(p.members))
+		scores := make(tabled, len(p.members))
 		for k := range scores {
 			scores[k] = make([]float64, p.items)
 			for i := range scores[k] {
@@ -105,11 +102,8 @@ func TestEvaluateAgainstReference(t *testing.T) {
 				scores[k][target] += float64(r.IntN(12))
 			}
 		}
-		got, err := evaluate(t.Context(), p, scores, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for fresh, f := range map[bool]Figures{false: got.Figures, true: got.NewOnly} {
+		got := evaluated(t, p, scores, 3)
+		for fresh, f := range map[bool]Figures{false: got.Figures, true: got.NewOnly.Figures} {
 			recall, users, positives := reference(p, scores, fresh)
 			if math.Abs(f.RecallAt10-recall) > 1e-6 || f.Users != users || f.Positives != positives || users == 0 {
 				t.Errorf("seed %d, fresh %t: %+v, want %g of %d users, %d positives", o.Seed, fresh, f, recall, users, positives)
@@ -118,10 +112,7 @@ func TestEvaluateAgainstReference(t *testing.T) {
 				t.Errorf("seed %d, fresh %t: recall %g, interval %v", o.Seed, fresh, recall, f.Interval)
 			}
 		}
-		alone, err := evaluate(t.Context(), p, scores, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		alone := evaluated(t, p, scores, 1)
 		if *alone.Entropy != *got.Entropy || *alone.NewOnly.Entropy != *got.NewOnly.Entropy || *got.Entropy <= 0 {
 			t.Errorf("entropies %g, %g", *alone.Entropy, *got.Entropy)
 		}

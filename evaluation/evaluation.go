@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/dataset"
@@ -43,6 +44,8 @@ type Options struct {
 	Threads    int // that rank; 0 means one for each CPU
 	// SkipBaselines leaves them out: they are the same at every step of a job.
 	SkipBaselines bool
+	// Staleness asks for more than Once, which there always is.
+	Staleness []Staleness
 }
 
 const (
@@ -56,17 +59,40 @@ const (
 
 // Run evaluates a model and, on the same users, the baselines.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	p, err := prepare(&o)
+	r, err := run(ctx, &o)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
-	model, err := embed(ctx, &o, p)
+	return r, nil
+}
+
+func run(ctx context.Context, o *Options) (_ *Report, err error) {
+	p, err := prepare(o)
 	if err != nil {
-		return nil, fmt.Errorf("evaluate: %w", err)
+		return nil, err
 	}
-	r, err := run(ctx, &o, p, model)
+	e, err := openEmbedder(o, p)
 	if err != nil {
-		return nil, fmt.Errorf("evaluate: %w", err)
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	v, err := e.atCut(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	model, err := evaluate(ctx, p, v, o.Threads)
+	if err != nil {
+		return nil, err
+	}
+	r := newReport(o)
+	r.Result = p.result(model)
+	if !o.SkipBaselines {
+		if r.Baselines, err = baselines(ctx, o, p, model); err != nil {
+			return nil, err
+		}
+	}
+	if r.Staleness, err = staleness(ctx, o, p, e, model); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -77,7 +103,7 @@ func Baselines(ctx context.Context, o Options) (map[string]Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evaluate baselines: %w", err)
 	}
-	all, err := baselines(ctx, &o, p)
+	all, err := baselines(ctx, &o, p, nil)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate baselines: %w", err)
 	}
@@ -90,6 +116,11 @@ func prepare(o *Options) (*population, error) {
 	}
 	if o.MinHistory < 0 || o.Threads < 0 {
 		return nil, fmt.Errorf("min history %d, threads %d: want neither negative", o.MinHistory, o.Threads)
+	}
+	for _, s := range o.Staleness {
+		if !slices.Contains(allStaleness, s) {
+			return nil, unknownStaleness(string(s))
+		}
 	}
 	if o.MinHistory == 0 {
 		o.MinHistory = defaultHistory
@@ -106,29 +137,20 @@ func prepare(o *Options) (*population, error) {
 	return p, nil
 }
 
-func run(ctx context.Context, o *Options, p *population, model scorer) (*Report, error) {
-	r := newReport(o)
-	var err error
-	if r.Result, err = evaluate(ctx, p, model, o.Threads); err != nil {
-		return nil, err
-	}
-	if o.SkipBaselines {
-		return r, nil
-	}
-	if r.Baselines, err = baselines(ctx, o, p); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-func baselines(ctx context.Context, o *Options, p *population) (map[string]Result, error) {
+// baselines evaluates them all, beside a model if there is one.
+func baselines(ctx context.Context, o *Options, p *population, model *ranking) (map[string]Result, error) {
 	all := map[string]Result{}
 	for _, b := range newBaselines(o.Data, p) {
 		r, err := evaluate(ctx, p, b.scorer, o.Threads)
 		if err != nil {
 			return nil, fmt.Errorf("baseline %s: %w", b.name, err)
 		}
-		all[b.name] = r
+		result := p.result(r)
+		if model != nil {
+			lead := model.minus(r)
+			result.ModelMinus = &lead
+		}
+		all[b.name] = result
 	}
 	return all, nil
 }

@@ -7,17 +7,30 @@ import (
 	"github.com/ringleader-dev/ringleader/internal/counter"
 )
 
+// ranking is what one scorer gives every member.
+type ranking struct {
+	all, fresh []outcome
+}
+
+// result sums a ranking up.
+func (p *population) result(r *ranking) Result {
+	fresh := NewFigures{Figures: p.figures(r.fresh)}
+	for _, o := range r.fresh {
+		if o.targets > 0 {
+			fresh.HitRateAt10 += o.hit / float64(fresh.Users)
+			fresh.NDCGAt10 += o.ndcg / float64(fresh.Users)
+		}
+	}
+	fresh.HitRateAt10, fresh.NDCGAt10 = round(fresh.HitRateAt10), round(fresh.NDCGAt10)
+	return Result{Figures: p.figures(r.all), NewOnly: fresh}
+}
+
 // figures sums the members' outcomes up.
 func (p *population) figures(outcomes []outcome) Figures {
-	var f Figures
-	var recalls []float64
+	f := Figures{Recall: recallOf(outcomes)}
 	entropy, withEntropy := 0.0, 0
 	shown := make([]int, p.items)
 	for _, o := range outcomes {
-		if o.targets > 0 {
-			recalls = append(recalls, o.recall)
-			f.Positives += o.targets
-		}
 		for _, i := range o.top[:o.tops] {
 			shown[i]++
 		}
@@ -26,15 +39,44 @@ func (p *population) figures(outcomes []outcome) Figures {
 			withEntropy++
 		}
 	}
-	f.Users = len(recalls)
-	f.RecallAt10 = round(mean(recalls))
-	f.Interval = interval(recalls)
 	f.Coverage = round(coverage(shown))
 	if withEntropy > 0 {
 		e := round(entropy / float64(withEntropy))
 		f.Entropy = &e
 	}
 	return f
+}
+
+// recallOf is the mean over the members that have targets.
+func recallOf(outcomes []outcome) Recall {
+	var r Recall
+	var recalls []float64
+	for _, o := range outcomes {
+		if o.targets > 0 {
+			recalls = append(recalls, o.recall)
+			r.Positives += o.targets
+		}
+	}
+	r.Users = len(recalls)
+	r.RecallAt10 = round(mean(recalls))
+	r.Interval = interval(recalls)
+	return r
+}
+
+// minus compares two rankings of the same members, user by user.
+func (r *ranking) minus(other *ranking) Lead {
+	return Lead{Difference: difference(r.all, other.all), NewOnly: difference(r.fresh, other.fresh)}
+}
+
+// difference resamples the users' differences, which is to resample both recalls with the same users.
+func difference(a, b []outcome) Difference {
+	var d []float64
+	for i := range a {
+		if a[i].targets > 0 {
+			d = append(d, a[i].recall-b[i].recall)
+		}
+	}
+	return Difference{RecallAt10: round(mean(d)), Interval: interval(d)}
 }
 
 // coverage is the smallest fraction of the items that makes up 90 % of what is shown.

@@ -15,8 +15,20 @@ import (
 // usersAtATime bounds what the device holds while users are embedded.
 const usersAtATime = 32
 
-// embed computes the embeddings of the catalogue and of the population at the cut.
-func embed(ctx context.Context, o *Options, p *population) (_ *embeddings, err error) {
+// embedder computes embeddings with a model on a device.
+type embedder struct {
+	data   *dataset.Dataset
+	window int // actions
+	runner *model.Runner
+	params device.F32
+	dim    int
+	items  []float32 // items x dim
+	batch  dataset.Batch
+	undo   []func() error
+}
+
+// openEmbedder places the model on the device and embeds the catalogue. An embedder is used by one goroutine, and must be closed.
+func openEmbedder(o *Options, p *population) (_ *embedder, err error) {
 	if o.Device == nil {
 		return nil, errors.New("no device")
 	}
@@ -28,53 +40,72 @@ func embed(ctx context.Context, o *Options, p *population) (_ *embeddings, err e
 	if err != nil {
 		return nil, err
 	}
+	e := &embedder{data: o.Data, window: o.Job.Model.Window, dim: m.Dim(), items: make([]float32, p.items*m.Dim())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
 	lane, err := o.Device.NewLane(nil)
 	if err != nil {
 		return nil, fmt.Errorf("open lane: %w", err)
 	}
-	defer func() { err = errors.Join(err, lane.Close()) }()
+	e.undo = append(e.undo, lane.Close)
 	vectors := o.Data.Vectors()
 	buf, err := device.Alloc[float32](o.Device, len(params)+len(vectors.Data))
 	if err != nil {
 		return nil, fmt.Errorf("place parameters and item vectors: %w", err)
 	}
-	defer o.Device.Free(buf.Addr)
+	e.undo = append(e.undo, func() error { o.Device.Free(buf.Addr); return nil })
 	// Vectors first: their rows then begin where an allocation does.
-	onDevice, rest := buf.Slice(0, len(vectors.Data)), buf.Slice(len(vectors.Data), buf.N)
+	onDevice := buf.Slice(0, len(vectors.Data))
+	e.params = buf.Slice(len(vectors.Data), buf.N)
 	device.Upload(lane, onDevice, vectors.Data)
-	device.Upload(lane, rest, params)
-	runner, err := m.NewRunner(o.Device, lane, device.Matrix(onDevice, vectors.Rows, vectors.Cols), nil)
-	if err != nil {
+	device.Upload(lane, e.params, params)
+	if e.runner, err = m.NewRunner(o.Device, lane, device.Matrix(onDevice, vectors.Rows, vectors.Cols), nil); err != nil {
 		return nil, err
 	}
-	defer runner.Close()
-	e := &embeddings{dim: m.Dim(), items: make([]float32, p.items*m.Dim()), users: make([]float32, len(p.members)*m.Dim())}
-	if err := runner.Items(rest, e.items); err != nil {
+	e.undo = append(e.undo, func() error { e.runner.Close(); return nil })
+	if err := e.runner.Items(e.params, e.items); err != nil {
 		return nil, fmt.Errorf("embed items: %w", err)
 	}
-	return e, e.embedUsers(ctx, o, p, func(b *dataset.Batch, out []float32) error { return runner.Users(rest, b, out) })
+	return e, nil
 }
 
-// embedUsers embeds the members at the cut, some at a time.
-func (e *embeddings) embedUsers(ctx context.Context, o *Options, p *population, users func(*dataset.Batch, []float32) error) error {
-	var b dataset.Batch
-	for lo := 0; lo < len(p.members); lo += usersAtATime {
+func (e *embedder) close() error {
+	var err error
+	for _, undo := range slices.Backward(e.undo) {
+		err = errors.Join(err, undo())
+	}
+	e.undo = nil
+	return err
+}
+
+// atCut embeds the members at the cut.
+func (e *embedder) atCut(ctx context.Context, p *population) (*embeddings, error) {
+	users := make([]int32, len(p.members))
+	for k := range p.members {
+		users[k] = p.members[k].user
+	}
+	return e.embed(ctx, users, slices.Repeat([]int64{p.meta.CutMS}, len(users)))
+}
+
+// embed embeds each users[k] as it was at endMS[k], some at a time.
+func (e *embedder) embed(ctx context.Context, users []int32, endMS []int64) (*embeddings, error) {
+	v := &embeddings{dim: e.dim, items: e.items, users: make([]float32, len(users)*e.dim)}
+	for lo := 0; lo < len(users); lo += usersAtATime {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
-		hi := min(lo+usersAtATime, len(p.members))
-		var ids []int32
-		for _, m := range p.members[lo:hi] {
-			ids = append(ids, m.user)
+		hi := min(lo+usersAtATime, len(users))
+		if err := e.data.Windows(&e.batch, e.window, users[lo:hi], endMS[lo:hi]); err != nil {
+			return nil, fmt.Errorf("embed users: %w", err)
 		}
-		if err := o.Data.Windows(&b, o.Job.Model.Window, ids, slices.Repeat([]int64{p.meta.CutMS}, len(ids))); err != nil {
-			return fmt.Errorf("embed users: %w", err)
-		}
-		if err := users(&b, e.users[lo*e.dim:hi*e.dim]); err != nil {
-			return fmt.Errorf("embed users: %w", err)
+		if err := e.runner.Users(e.params, &e.batch, v.users[lo*e.dim:hi*e.dim]); err != nil {
+			return nil, fmt.Errorf("embed users: %w", err)
 		}
 	}
-	return nil
+	return v, nil
 }
 
 // flatten puts a state's parameters in one run of memory, and refuses those of another model.

@@ -78,7 +78,10 @@ func TestEmbeddings(t *testing.T) {
 	if len(p.members) <= usersAtATime {
 		t.Fatalf("only %d members", len(p.members))
 	}
-	e, err := embed(t.Context(), &o, p)
+	open, err := openEmbedder(&o, p)
+	check(t, err)
+	defer func() { check(t, open.close()) }()
+	e, err := open.atCut(t.Context(), p)
 	check(t, err)
 
 	m, err := model.New(o.Job, d.Meta())

@@ -22,7 +22,8 @@ type population struct {
 type member struct {
 	user    int32
 	history int     // actions up to the cut
-	targets []int32 // items of the positives after it, repeats kept; empty for users that are only there for coverage
+	targets []int32 // items of the positives after it, oldest first, repeats kept; empty for users that are only there for coverage
+	times   []int64 // of the targets
 }
 
 func populate(d *dataset.Dataset, minHistory int) *population {
@@ -34,7 +35,7 @@ func populate(d *dataset.Dataset, minHistory int) *population {
 			continue
 		}
 		if d.Heldout(u) {
-			m.targets = targets(&q, &p.meta, m.history)
+			m.targets, m.times = targets(&q, &p.meta, m.history)
 		}
 		if len(m.targets) > 0 {
 			p.evaluated++
@@ -60,15 +61,14 @@ func (p *population) thin() {
 	})
 }
 
-// targets are the items of the positives in the evaluation window.
-func targets(q *dataset.Sequence, m *dataset.Meta, history int) []int32 {
-	var items []int32
+// targets are the items and times of the positives in the evaluation window.
+func targets(q *dataset.Sequence, m *dataset.Meta, history int) (items []int32, times []int64) {
 	for i := history; i < len(q.Item) && q.TimeMS[i] <= m.EvalEndMS(); i++ {
 		if m.Positive[q.Action[i]] {
-			items = append(items, q.Item[i])
+			items, times = append(items, q.Item[i]), append(times, q.TimeMS[i])
 		}
 	}
-	return items
+	return items, times
 }
 
 // until is the number of actions at or before ms.

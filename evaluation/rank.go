@@ -54,15 +54,23 @@ func newHits(k int, scores []float64, top []int32) hits {
 
 // probability of an item that is in the ranking.
 func (h *hits) probability(item int32) float64 {
+	better, equal := h.place(item)
+	if equal == 0 {
+		return 0
+	}
+	return expected(h.k, better, equal)
+}
+
+// place of an item that is in the ranking: how many are better, and how many equal, itself included. None are equal to one below the k-th.
+func (h *hits) place(item int32) (better, equal int) {
 	s := h.scores[item]
 	switch {
 	case s < h.last:
-		return 0
+		return 0, 0
 	case s == h.last && s != removed:
-		return expected(h.k, h.better, h.equal)
+		return h.better, h.equal
 	}
 	// Whatever is as good as an item above the k-th is among the k best itself.
-	better, equal := 0, 0
 	for _, i := range h.top {
 		switch t := h.scores[i]; {
 		case t > s:
@@ -71,7 +79,7 @@ func (h *hits) probability(item int32) float64 {
 			equal++
 		}
 	}
-	return expected(h.k, better, equal)
+	return better, equal
 }
 
 // expected is the probability of being among the k best if equal items, the one in question included, are ranked at random below the better ones.

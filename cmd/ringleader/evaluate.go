@@ -20,6 +20,7 @@ import (
 
 func newEvaluate() *cobra.Command {
 	var checkpoint, data, jsonFile string
+	var staleness []string
 	cmd := &cobra.Command{
 		Use:   "evaluate",
 		Short: "Recall@10 of a checkpoint on users that never trained, beside its baselines",
@@ -28,7 +29,11 @@ func newEvaluate() *cobra.Command {
 		Example: "  ringleader evaluate --checkpoint demo-run/faulted --data demo-run/data --json report.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := evaluateCheckpoint(cmd.Context(), checkpoint, data, cmd.ErrOrStderr())
+			moments, err := evaluation.ParseStaleness(staleness)
+			if err != nil {
+				return withCode(exitUsage, fmt.Errorf("--staleness: %w", err))
+			}
+			report, err := evaluateCheckpoint(cmd.Context(), checkpoint, data, cmd.ErrOrStderr(), moments...)
 			if jsonFile != "" {
 				var v any = report
 				if err != nil {
@@ -45,6 +50,7 @@ func newEvaluate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&checkpoint, "checkpoint", "", "a run (its newest good checkpoint) or one step directory (required)")
 	f.StringVar(&data, "data", "", "data set (required)")
+	f.StringSliceVar(&staleness, "staleness", []string{"once"}, "when users are embedded: once (at the cut), daily, realtime (after every action), comma separated")
 	f.StringVar(&jsonFile, "json", "", "write the report to this file; - is standard output")
 	must(cmd.MarkFlagRequired("checkpoint"))
 	must(cmd.MarkFlagRequired("data"))
@@ -52,7 +58,7 @@ func newEvaluate() *cobra.Command {
 }
 
 // evaluateCheckpoint scores a checkpoint with the model of the job that is stored beside it.
-func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Writer) (_ *evaluation.Report, err error) {
+func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Writer, staleness ...evaluation.Staleness) (_ *evaluation.Report, err error) {
 	st, spec, _, err := loadWithJob(ctx, checkpoint, warn)
 	if err != nil {
 		return nil, fmt.Errorf("--checkpoint %s: %w", checkpoint, err)
@@ -70,7 +76,7 @@ func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Wr
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev})
+	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev, Staleness: staleness})
 }
 
 // evaluateBeside is how a worker serves how.evaluate: the model alone, because the baselines do not change, and on one thread,
