@@ -206,12 +206,13 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 }
 
 func (s *Store) delete(ctx context.Context, name string) error {
+	path := filepath.Join(s.root, filepath.FromSlash(name))
 	if _, err := s.Stat(ctx, name); errors.Is(err, checkpoints.ErrNotExist) {
+		s.prune(filepath.Dir(path)) // a Put that failed may have made it
 		return nil
 	} else if err != nil {
 		return err
 	}
-	path := filepath.Join(s.root, filepath.FromSlash(name))
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -219,15 +220,18 @@ func (s *Store) delete(ctx context.Context, name string) error {
 	if err := atomicfile.RemoveStale(dir, time.Now()); err != nil {
 		return err
 	}
-	for ; dir != s.root; dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil {
-			break // not empty
-		}
-	}
-	if err := atomicfile.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.SyncDir(s.prune(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
+}
+
+// prune removes a directory below the root and those above it that are empty then, and returns the first that stays.
+func (s *Store) prune(dir string) string {
+	for dir != s.root && syscall.Rmdir(dir) == nil {
+		dir = filepath.Dir(dir)
+	}
+	return dir
 }
 
 // path is the file of an object.

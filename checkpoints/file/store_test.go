@@ -107,6 +107,30 @@ func TestStaleFiles(t *testing.T) {
 	}
 }
 
+// A Put that failed may leave a directory; deleting what it did not put removes it, and nothing else.
+func TestDeletePrunes(t *testing.T) {
+	s := open(t, t.TempDir())
+	put(t, s, "object")
+	put(t, s, "full/object")
+	if err := storetest.Put(t.Context(), s, "empty/below/x", nil, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(s.root, "empty", "below", "x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"empty/below/x", "full/x", "object/x", "full", "nowhere/x"} {
+		if err := s.Delete(t.Context(), name); err != nil {
+			t.Errorf("delete %s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.root, "empty")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty directory: %v, want that it is gone", err)
+	}
+	if list, err := s.List(t.Context(), ""); err != nil || len(list) != 2 {
+		t.Errorf("left: %v, %v; want both objects", list, err)
+	}
+}
+
 func TestOpenRefusesFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
