@@ -1,6 +1,7 @@
 package evaluation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -41,6 +42,9 @@ func TestEvaluateByHand(t *testing.T) {
 	}
 	if f := got.NewOnly; f.RecallAt10 != 1 || f.Users != 1 || f.Positives != 2 {
 		t.Errorf("new only: %+v", f)
+	}
+	if got.NewOnly.HitRateAt10 != 1 || got.NewOnly.NDCGAt10 != round((1/math.Log2(8)+1/math.Log2(9))/2) {
+		t.Errorf("new only: %+v", got.NewOnly) // item 3 is one target, shares places 7 and 8 with item 9
 	}
 	// Shown to A (ties by number): 0-8 and 10; to B and D: 1-10. The nine items 1-8 and 10 are 27 of the 30: 9 of 12.
 	if want := .75; got.Coverage != want {
@@ -119,6 +123,67 @@ func TestEvaluateAgainstReference(t *testing.T) {
 		alone.Entropy, alone.NewOnly.Entropy = got.Entropy, got.NewOnly.Entropy
 		if alone != got {
 			t.Errorf("one thread:    %+v\nthree threads: %+v", alone, got)
+		}
+	}
+}
+
+// gainReference is HR@10 and NDCG@10 by looking at the sorted list, for scores without ties.
+func gainReference(p *population, scores [][]float64) (hit, ndcg float64) {
+	d, meta := p.data, p.data.Meta()
+	users := 0.0
+	for k, m := range p.members {
+		q := d.User(int(m.user))
+		seen, relevant := map[int32]bool{}, map[int32]bool{}
+		for i, item := range q.Item {
+			if q.TimeMS[i] <= meta.CutMS {
+				seen[item] = true
+			} else if meta.Positive[q.Action[i]] && float64(q.TimeMS[i]-meta.CutMS) <= meta.EvalDays*24*3600*1000 && d.Heldout(int(m.user)) && !seen[item] {
+				relevant[item] = true
+			}
+		}
+		if len(relevant) == 0 {
+			continue
+		}
+		var list []int32
+		for item := range int32(meta.Items) {
+			if !seen[item] {
+				list = append(list, item)
+			}
+		}
+		slices.SortFunc(list, func(a, b int32) int { return cmp.Compare(scores[k][b], scores[k][a]) })
+		gain, best, any := 0.0, 0.0, 0.0
+		for place, item := range list[:min(10, len(list))] {
+			if relevant[item] {
+				gain, any = gain+1/math.Log2(2+float64(place)), 1
+			}
+			if place < len(relevant) {
+				best += 1 / math.Log2(2+float64(place))
+			}
+		}
+		hit, ndcg, users = hit+any, ndcg+gain/best, users+1
+	}
+	return hit / users, ndcg / users
+}
+
+func TestGainAgainstReference(t *testing.T) {
+	for _, o := range []synth.Options{{Seed: 4}, {Seed: 5, Items: 40, Actions: 60, Holdout: .6}, {Seed: 6, Items: 300, Users: 90}} {
+		d := synthetic(t, o)
+		p := populate(d, 5)
+		r := rand.New(rand.NewPCG(o.Seed, 0))
+		scores := make(tabled, len(p.members))
+		for k := range scores {
+			scores[k] = make([]float64, p.items)
+			for i := range scores[k] {
+				scores[k][i] = r.Float64()
+			}
+			for _, target := range p.members[k].targets {
+				scores[k][target] += .2 * r.Float64()
+			}
+		}
+		hit, ndcg := gainReference(p, scores)
+		got := evaluated(t, p, scores, 2).NewOnly
+		if math.Abs(got.HitRateAt10-hit) > 1e-6 || math.Abs(got.NDCGAt10-ndcg) > 1e-6 || ndcg <= 0 || ndcg >= 1 {
+			t.Errorf("seed %d: HR %g, NDCG %g; want %g, %g", o.Seed, got.HitRateAt10, got.NDCGAt10, hit, ndcg)
 		}
 	}
 }

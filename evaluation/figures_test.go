@@ -2,7 +2,11 @@ package evaluation
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/ringleader-dev/ringleader/internal/counter"
 )
 
 func TestCoverage(t *testing.T) {
@@ -67,5 +71,50 @@ func TestInterval(t *testing.T) {
 	}
 	if none := interval(nil); none != [2]float64{} {
 		t.Errorf("interval of nothing: %v", none)
+	}
+}
+
+// The paired interval is that of two bootstraps that draw the same users, here done the long way round.
+func TestDifferenceIsPaired(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	var a, b []outcome
+	for range 150 {
+		easy := r.Float64() // most of the spread is between users, and is the same for both
+		a = append(a, outcome{recall: easy + .05 + .02*r.Float64(), targets: 3})
+		b = append(b, outcome{recall: easy + .02*r.Float64(), targets: 3})
+		if r.IntN(4) == 0 {
+			a, b = append(a, outcome{}), append(b, outcome{}) // only there for coverage
+		}
+	}
+	var x, y []float64
+	for i := range a {
+		if a[i].targets > 0 {
+			x, y = append(x, a[i].recall), append(y, b[i].recall)
+		}
+	}
+	means := make([]float64, resamples)
+	for r := range means {
+		for i := range x {
+			j := counter.Below(counter.Key(0, counter.Bootstrap, uint64(r)), uint64(i), len(x))
+			means[r] += x[j]/float64(len(x)) - y[j]/float64(len(x))
+		}
+	}
+	slices.Sort(means)
+	got := difference(a, b)
+	if want := mean(x) - mean(y); math.Abs(got.RecallAt10-want) > 1e-6 {
+		t.Errorf("difference %g, want %g", got.RecallAt10, want)
+	}
+	if math.Abs(got.Interval[0]-means[25]) > 2e-6 || math.Abs(got.Interval[1]-means[974]) > 2e-6 {
+		t.Errorf("interval %v, want %g to %g", got.Interval, means[25], means[974])
+	}
+	// Unpaired, the two intervals overlap widely: what is clear user by user would not be.
+	if lo, hi := recallOf(a).Interval[0], recallOf(b).Interval[1]; lo > hi || !got.Clear() {
+		t.Errorf("recalls %v and %v, difference %v", recallOf(a), recallOf(b), got)
+	}
+	if back := difference(b, a); !back.Clear() || back.RecallAt10 != -got.RecallAt10 {
+		t.Errorf("the other way round: %v", back)
+	}
+	if same := difference(a, a); same != (Difference{}) || same.Clear() {
+		t.Errorf("with itself: %v", same)
 	}
 }

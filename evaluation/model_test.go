@@ -49,6 +49,11 @@ func TestRun(t *testing.T) {
 	if r.RecallAt10 <= r.Baselines["popular"].RecallAt10 || r.Users == 0 || r.Job != o.Job.Digest().String() || len(r.Baselines) != len(baselineNames) {
 		t.Errorf("%+v", r)
 	}
+	for name, b := range r.Baselines {
+		if lead := b.ModelMinus; math.Abs(lead.RecallAt10-(r.RecallAt10-b.RecallAt10)) > 2e-6 || math.Abs(lead.NewOnly.RecallAt10-(r.NewOnly.RecallAt10-b.NewOnly.RecallAt10)) > 2e-6 {
+			t.Errorf("the model's %+v minus %s's %+v: %+v", r.Result, name, b, lead)
+		}
+	}
 	want, err := json.Marshal(r)
 	check(t, err)
 	for _, threads := range []int{1, 3} {

@@ -85,6 +85,63 @@ func TestProbabilityIsTheMeanOverAllTieBreaks(t *testing.T) {
 	}
 }
 
+// What HR and NDCG mean with ties: the mean over all orders of the items of what the list that is sorted by score, ties in that order, reaches.
+func TestGainIsTheMeanOverAllTieBreaks(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	tied := 0
+	for range 80 {
+		const n = 6
+		k := 1 + r.IntN(n+1)
+		scores := make([]float64, n)
+		for i := range scores {
+			scores[i] = float64(r.IntN(4))
+		}
+		scores[r.IntN(n)] = removed
+		var targets []int32
+		for i, s := range scores {
+			if s != removed && r.IntN(2) == 0 {
+				targets = append(targets, int32(i))
+			}
+		}
+		if len(targets) == 0 {
+			continue
+		}
+		best := 0.0
+		for place := range min(k, len(targets)) {
+			best += 1 / math.Log2(2+float64(place))
+		}
+		hit, ndcg, orders := 0.0, 0.0, 0.0
+		permutations(n, func(order []int) {
+			sorted := slices.DeleteFunc(slices.Clone(order), func(i int) bool { return scores[i] == removed })
+			slices.SortStableFunc(sorted, func(a, b int) int { return int(scores[b] - scores[a]) })
+			any := 0.0
+			for place, i := range sorted[:min(k, len(sorted))] {
+				if slices.Contains(targets, int32(i)) {
+					any = 1
+					ndcg += 1 / math.Log2(2+float64(place)) / best
+				}
+			}
+			hit += any
+			orders++
+		})
+		h := newHits(k, scores, bestOf(scores, k))
+		if got, want := h.any(targets), hit/orders; math.Abs(got-want) > 1e-12 {
+			t.Fatalf("k %d, scores %v, targets %v: hit rate %g, want %g", k, scores, targets, got, want)
+		}
+		if got, want := h.ndcg(targets), ndcg/orders; math.Abs(got-want) > 1e-12 {
+			t.Fatalf("k %d, scores %v, targets %v: NDCG %g, want %g", k, scores, targets, got, want)
+		}
+		if h := hit / orders; h > 0 && h < 1 {
+			tied++
+		}
+	}
+	if tied < 5 {
+		t.Errorf("only %d cases in which ties decide", tied)
+	}
+}
+
+func bestOf(scores []float64, k int) []int32 { return best(nil, scores, k) }
+
 func TestBestAgainstSorting(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var top []int32

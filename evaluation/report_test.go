@@ -64,29 +64,32 @@ func TestTextReportsErrors(t *testing.T) {
 	}
 }
 
+// The keys are what others read: they stay.
 func TestReportJSON(t *testing.T) {
 	text, err := json.Marshal(sample())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Recall    float64    `json:"recall_at_10"`
-		Interval  [2]float64 `json:"interval"`
-		Users     int        `json:"users"`
-		Positives int        `json:"positives"`
-		Coverage  float64    `json:"coverage"`
-		NewOnly   struct {
-			Recall float64 `json:"recall_at_10"`
-		} `json:"new_only"`
-		Baselines map[string]struct {
-			Recall  float64        `json:"recall_at_10"`
-			NewOnly map[string]any `json:"new_only"`
-		} `json:"baselines"`
-	}
-	if err := json.Unmarshal(text, &got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Recall != .25 || got.Interval[1] != .3 || got.Users != 40 || got.Positives != 90 || got.Coverage != .125 || got.NewOnly.Recall != .05 || got.Baselines["own_repeats"].Recall != .3 || got.Baselines["popular"].NewOnly == nil {
-		t.Errorf("%s\n%+v", text, got)
+	check(t, err)
+	var got any
+	check(t, json.Unmarshal(text, &got))
+	for path, want := range map[string]any{
+		"recall_at_10": .25, "interval.1": .3, "users": 40., "positives": 90., "coverage": .125,
+		"new_only.recall_at_10": .05, "new_only.hit_rate_at_10": .375, "new_only.ndcg_at_10": .0625,
+		"baselines.own_repeats.recall_at_10": .3, "baselines.own_repeats.interval.0": .26, "baselines.popular.new_only.users": 0.,
+		"baselines.popular.model_minus.recall_at_10": .15, "baselines.popular.model_minus.interval.0": .11,
+		"baselines.popular.model_minus.new_only.interval.1": .03, "baselines.another.model_minus": nil,
+		"staleness.daily.recall_at_10": .3, "staleness.realtime.interval.1": .4, "staleness.realtime.new_only.positives": 50.,
+		"staleness.realtime.minus_once.interval.0": .08, "staleness.realtime.minus_once.new_only.recall_at_10": .02, "staleness.once": nil, "model_minus": nil,
+	} {
+		at := got
+		for key := range strings.SplitSeq(path, ".") {
+			switch x := at.(type) {
+			case map[string]any:
+				at = x[key]
+			case []any:
+				at = x[key[0]-'0']
+			}
+		}
+		if at != want {
+			t.Errorf("%s: %v, want %v", path, at, want)
+		}
 	}
 }
