@@ -86,7 +86,7 @@ func (r *Report) stalenessTable(b *strings.Builder) {
 }
 
 func recallCells(r Recall) string {
-	return fmt.Sprintf("%.4f\t%.4f-%.4f", r.RecallAt10, r.Interval[0], r.Interval[1])
+	return digits(r.RecallAt10) + "\t" + dashed(r.Interval)
 }
 
 func span(x [2]float64) string { return fmt.Sprintf("%+.4f to %+.4f", x[0], x[1]) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,20 +15,22 @@ import (
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/evaluation"
+	"github.com/ringleader-dev/ringleader/internal/atomicfile"
 	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/worker"
 )
 
 func newEvaluate() *cobra.Command {
-	var checkpoint, data, jsonFile string
+	var checkpoint, data, jsonFile, htmlFile string
 	var staleness []string
 	cmd := &cobra.Command{
 		Use:   "evaluate",
 		Short: "Recall@10 of a checkpoint on users that never trained, beside its baselines",
 		Long: "Embeds the held-out users at the data set's cut and looks for what they did in the window after it, for all items and for those new to\n" +
 			"the user. The baselines that a personal model has to beat are printed beside it: popularity, item-kNN, the user's own repeats.",
-		Example: "  ringleader evaluate --checkpoint demo-run/faulted --data demo-run/data --json report.json",
-		Args:    cobra.NoArgs,
+		Example: "  ringleader evaluate --checkpoint demo-run/faulted --data demo-run/data --json report.json\n" +
+			"  ringleader evaluate --checkpoint demo-run/faulted --data demo-run/data --staleness once,daily,realtime --html report.html",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			moments, err := evaluation.ParseStaleness(staleness)
 			if err != nil {
@@ -41,6 +44,9 @@ func newEvaluate() *cobra.Command {
 				}
 				err = errors.Join(err, writeJSON(cmd.OutOrStdout(), jsonFile, v))
 			}
+			if err == nil && htmlFile != "" {
+				err = writeHTML(htmlFile, report)
+			}
 			if err != nil || jsonFile == "-" {
 				return err
 			}
@@ -52,9 +58,21 @@ func newEvaluate() *cobra.Command {
 	f.StringVar(&data, "data", "", "data set (required)")
 	f.StringSliceVar(&staleness, "staleness", []string{"once"}, "when users are embedded: once (at the cut), daily, realtime (after every action), comma separated")
 	f.StringVar(&jsonFile, "json", "", "write the report to this file; - is standard output")
+	f.StringVar(&htmlFile, "html", "", "write the report with plots to this file, one page that needs nothing else")
 	must(cmd.MarkFlagRequired("checkpoint"))
 	must(cmd.MarkFlagRequired("data"))
 	return cmd
+}
+
+func writeHTML(file string, report *evaluation.Report) error {
+	var b bytes.Buffer
+	if err := report.HTML(&b); err != nil {
+		return err
+	}
+	if err := atomicfile.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	return nil
 }
 
 // evaluateCheckpoint scores a checkpoint with the model of the job that is stored beside it.
