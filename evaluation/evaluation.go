@@ -17,6 +17,26 @@
 // logarithm) of the interests of a user's 50 best, averaged over users. Both are taken over the population: evaluated users and
 // training users, thinned evenly if there are many.
 //
+// # Hits and gain
+//
+// What the literature on time splits reports is computed on the ranking without the user's history. HR@10 is the fraction of users that find any of
+// their new targets among the 10 best; NDCG@10 is the sum of 1/log2(1+place) over the targets found, divided by that of a ranking that begins
+// with them. Repeated actions on one item are one target here. Both are expectations over all orders of equal items. Items without a single
+// action before the cut stay in the ranking and among the targets, because a model of content can find them; where others drop them, figures are
+// higher.
+//
+// # Intervals
+//
+// Intervals are 95 % by bootstrap: 1000 resamples of the users, with replacement, from the 2.5th to the 97.5th percentile. The difference of two
+// rankings is resampled as such, the same users for both: one may be clearly ahead although the two intervals overlap. An interval tells how
+// far other users would give other figures. It does not tell what another seed of the training would.
+//
+// # Staleness
+//
+// A served embedding is as old as the pipeline that makes it. Once, Daily and Realtime score each target with the embedding that there would be when
+// it comes up. All three ask for the same targets: new is what the user did not have up to the cut. The rankings differ from target to target, so
+// that coverage and entropy are those at the cut only; the baselines stay at the cut too.
+//
 // The same inputs give the same report, byte for byte, on any number of threads.
 package evaluation
 
