@@ -26,6 +26,7 @@ func Canonical(s Spec) ([]byte, error) {
 // this build does not do.
 func FromCanonical(text []byte) (Spec, error) {
 	var s Spec
+	s.What.Loss.NewestWeight = "one" // what jobs did before they could say so
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
@@ -44,6 +45,9 @@ func FromCanonical(text []byte) (Spec, error) {
 // preset the sizes came about; which data it is (DataDigest) and the sizes are.
 func (w What) Digest() ringleader.Digest {
 	w.Data, w.Model.Preset = "", ""
+	if w.Loss.NewestWeight == "one" {
+		w.Loss.NewestWeight = "" // jobs from before the field keep their digest
+	}
 	text, err := json.Marshal(w)
 	if err != nil {
 		// Only NaN and infinities cannot be written; their %v names them, so that even a job which was never validated has a digest.

@@ -93,7 +93,7 @@ func TestParseRefuses(t *testing.T) {
 		{"what.optimizer.lr=0", "what.optimizer.lr is 0; want more than 0"},
 		{"what.optimizer.lr=-1", "what.optimizer.lr is -1"},
 		{"what.optimizer.lr=+Inf", "what.optimizer.lr is +Inf"},
-		{"what.optimizer.name=sgd", `what.optimizer.name is "sgd"; allowed: adamw`},
+		{"what.optimizer.name=sgd", `what.optimizer.name is "sgd"; allowed: adamw, adam`},
 		{"what.optimizer.schedule=step", "allowed: cosine, constant"},
 		{"what.optimizer.beta2=1", "what.optimizer.beta2 is 1; want at least 0, less than 1"},
 		{"what.optimizer.momentum=1", `unknown key "momentum" under what.optimizer (allowed: name, lr, beta1`},
@@ -118,7 +118,9 @@ func TestParseRefuses(t *testing.T) {
 		{"what.model.dropout=1", "what.model.dropout is 1"},
 		{"what.model.temperature=0.001", "at least 0.01"},
 		{"what.model.drop_features.gap_time=yes", "want true or false"},
-		{"what.loss.objective=sasrec", "allowed: dense_all_action_exact"},
+		{"what.loss.objective=bce", "allowed: dense_all_action_exact, dense_all_action, all_action, sasrec, next"},
+		{"what.loss.newest_weight=two", "allowed: one, equal"},
+		{"what.loss.positions=4", "what.loss.positions is 4; want 0 for the objective dense_all_action_exact"},
 		{"what.loss.weights=x", "allowed: seed, pairs"},
 		{"what.loss.logq=true", "allowed: on, off, corrected"},
 		{"what.loss.horizon_days=0", "what.loss.horizon_days is 0"},
@@ -250,7 +252,7 @@ func TestFieldsHaveNames(t *testing.T) {
 	walk = func(typ reflect.Type, path string) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
-			y, j := f.Tag.Get("yaml"), f.Tag.Get("json")
+			y, j := f.Tag.Get("yaml"), strings.TrimSuffix(f.Tag.Get("json"), ",omitzero")
 			if y == "" || y != j {
 				t.Errorf("%s.%s: yaml %q, json %q", path, f.Name, y, j)
 			}

@@ -14,6 +14,11 @@ const DefaultPreset = "small"
 // Presets are the allowed values of what.model.preset.
 func Presets() []string { return []string{"pinnerformer", "seed", "small", "tiny"} }
 
+// Objectives are the allowed values of what.loss.objective.
+func Objectives() []string {
+	return []string{"dense_all_action_exact", "dense_all_action", "all_action", "sasrec", "next"}
+}
+
 // Default is a job with every default filled in for the preset. It is not valid yet: it has no data and no length.
 func Default(preset string) (Spec, error) {
 	what, err := defaultWhat(preset)
@@ -28,7 +33,7 @@ func Default(preset string) (Spec, error) {
 func defaultWhat(preset string) (What, error) {
 	w := What{
 		Shards:    24, // divides among 1, 2, 3, 4, 6, 8, 12 workers
-		Loss:      Loss{Objective: "dense_all_action_exact", Weights: "seed", HorizonDays: 28, LogQ: "on"},
+		Loss:      Loss{Objective: "dense_all_action_exact", Weights: "seed", NewestWeight: "one", HorizonDays: 28, LogQ: "on"},
 		Optimizer: Optimizer{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01, Schedule: "cosine", Warmup: .05, Clip: 1},
 		Precision: "float32",
 		Reduction: "exact64",
@@ -76,13 +81,30 @@ func defaultHow() How {
 	}
 }
 
+// defaultPositions is how many positions of a user dense_all_action draws from a window that has as many.
+const defaultPositions = 32
+
 // complete fills in the defaults that follow from other fields, unless the job file gave a value.
 func (s *Spec) complete(given map[string]int) {
-	if _, ok := given["what.model.ffn"]; !ok {
-		s.What.Model.FFN = ffnOf(s.What.Model.Width)
+	open := func(field string) bool {
+		_, ok := given[field]
+		return !ok
 	}
-	if _, ok := given["how.workers.max"]; !ok {
-		s.How.Workers.Max = s.What.Shards
+	w := &s.What
+	if open("what.model.ffn") {
+		w.Model.FFN = ffnOf(w.Model.Width)
+	}
+	if open("how.workers.max") {
+		s.How.Workers.Max = w.Shards
+	}
+	if open("what.loss.newest_weight") && w.Loss.Objective == "sasrec" {
+		w.Loss.NewestWeight = "equal" // the strengthened form that PinnerFormer compares with
+	}
+	if open("what.loss.positions") && w.Loss.Objective == "dense_all_action" {
+		w.Loss.Positions = min(defaultPositions, w.Model.Window)
+	}
+	if open("what.optimizer.weight_decay") && w.Optimizer.Name == "adam" {
+		w.Optimizer.WeightDecay = 0
 	}
 }
 

@@ -67,10 +67,12 @@ type Drop struct {
 
 // Loss is the objective.
 type Loss struct {
-	Objective   string  `yaml:"objective" json:"objective"`       // dense_all_action_exact
-	Weights     string  `yaml:"weights" json:"weights"`           // seed or pairs
-	HorizonDays float64 `yaml:"horizon_days" json:"horizon_days"` // K
-	LogQ        string  `yaml:"logq" json:"logq"`                 // on, off, corrected
+	Objective    string  `yaml:"objective" json:"objective"`                  // dense_all_action_exact, dense_all_action, all_action, sasrec, next
+	Weights      string  `yaml:"weights" json:"weights"`                      // seed or pairs
+	NewestWeight string  `yaml:"newest_weight" json:"newest_weight,omitzero"` // of a user's newest position: one, like every other; equal, as much as all others together
+	Positions    int     `yaml:"positions" json:"positions,omitzero"`         // random ones of each user, of dense_all_action; 0 for the other objectives
+	HorizonDays  float64 `yaml:"horizon_days" json:"horizon_days"`            // K
+	LogQ         string  `yaml:"logq" json:"logq"`                            // on, off, corrected
 }
 
 // Negatives is the pool of negatives of a shard.
@@ -81,7 +83,7 @@ type Negatives struct {
 
 // Optimizer is the update.
 type Optimizer struct {
-	Name        string  `yaml:"name" json:"name"` // adamw
+	Name        string  `yaml:"name" json:"name"` // adamw, or adam: without weight decay
 	LR          float64 `yaml:"lr" json:"lr"`
 	Beta1       float64 `yaml:"beta1" json:"beta1"`
 	Beta2       float64 `yaml:"beta2" json:"beta2"`

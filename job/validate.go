@@ -140,19 +140,42 @@ func (c *checker) identity(m *Model) {
 
 func (c *checker) loss(w *What) {
 	l, n := &w.Loss, &w.Negatives
-	c.choice("what.loss.objective", l.Objective, "dense_all_action_exact")
-	c.choice("what.loss.weights", l.Weights, "seed", "pairs")
+	c.objective(l, w.Model.Window)
 	c.number("what.loss.horizon_days", l.HorizonDays, l.HorizonDays > 0 && l.HorizonDays <= 3650, "more than 0, at most 3650")
 	c.choice("what.loss.logq", l.LogQ, "on", "off", "corrected")
 	c.whole("what.negatives.in_batch", int64(n.InBatch), 0, 1<<20)
 	c.whole("what.negatives.random", int64(n.Random), 0, 1<<20)
 	if n.InBatch == 0 && n.Random == 0 {
-		c.fail("what.negatives", "has in_batch 0 and random 0; want at least one negative")
+		c.fail("what.negatives", "has in_batch 0 and random 0; want at least one negative: what a positive is compared with, and what logq is about")
+	}
+}
+
+// objective refuses switches that would do nothing.
+func (c *checker) objective(l *Loss, window int) {
+	c.choice("what.loss.objective", l.Objective, Objectives()...)
+	c.choice("what.loss.weights", l.Weights, "seed", "pairs")
+	c.choice("what.loss.newest_weight", l.NewestWeight, "one", "equal")
+	if !slices.Contains(Objectives(), l.Objective) {
+		return
+	}
+	if l.Weights == "pairs" && l.Objective != "dense_all_action_exact" {
+		c.fail("what.loss.weights", "is \"pairs\"; want seed for the objective %s: no user of it has positions with unlike numbers of targets", l.Objective)
+	}
+	if l.NewestWeight == "equal" && l.Objective != "dense_all_action_exact" && l.Objective != "sasrec" {
+		c.fail("what.loss.newest_weight", "is \"equal\"; want one for the objective %s: it does not train every position of a user", l.Objective)
+	}
+	if l.Objective == "dense_all_action" {
+		c.whole("what.loss.positions", int64(l.Positions), 1, int64(max(window, 1)))
+	} else if l.Positions != 0 {
+		c.fail("what.loss.positions", "is %d; want 0 for the objective %s: only dense_all_action draws positions", l.Positions, l.Objective)
 	}
 }
 
 func (c *checker) optimizer(o *Optimizer) {
-	c.choice("what.optimizer.name", o.Name, "adamw")
+	c.choice("what.optimizer.name", o.Name, "adamw", "adam")
+	if o.Name == "adam" && o.WeightDecay != 0 {
+		c.fail("what.optimizer.weight_decay", "is %g; want 0 for the optimizer adam, or adamw, which decays weights apart from the gradient", o.WeightDecay)
+	}
 	c.number("what.optimizer.lr", o.LR, o.LR > 0 && o.LR <= 1, "more than 0, at most 1")
 	c.number("what.optimizer.beta1", o.Beta1, o.Beta1 >= 0 && o.Beta1 < 1, "at least 0, less than 1")
 	c.number("what.optimizer.beta2", o.Beta2, o.Beta2 >= 0 && o.Beta2 < 1, "at least 0, less than 1")
