@@ -22,7 +22,7 @@
 // What the literature on time splits reports is computed on the ranking without the user's history. HR@10 is the fraction of users that find any of
 // their new targets among the 10 best; NDCG@10 is the sum of 1/log2(1+place) over the targets found, divided by that of a ranking that begins
 // with them. Repeated actions on one item are one target here. Both are expectations over all orders of equal items. Items without a single
-// action before the cut stay in the ranking and among the targets, because a model of content can find them; where others drop them, figures are
+// action before the cut stay in the ranking and among the targets, because a model of content can find them; where others drop them, figures tend to be
 // higher.
 //
 // # Intervals
