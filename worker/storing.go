@@ -155,14 +155,6 @@ func (s *saver) putManifest(ctx context.Context, sh *share, m *rpcpb.WriteManife
 	}
 	err = s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) (err error) {
 		sum, err = checkpoints.WriteManifest(ctx, store, sh.dir, manifest)
-		if !errors.Is(err, checkpoints.ErrExist) {
-			return err
-		}
-		// One that was adopted may have been written by another build of the program: the state is the same.
-		there, thereSum, readErr := checkpoints.ReadManifest(ctx, store, sh.dir)
-		if readErr == nil && there.State == manifest.State && slices.Equal(there.Files, manifest.Files) {
-			sum, err = thereSum, nil
-		}
 		return err
 	})
 	return sum, err

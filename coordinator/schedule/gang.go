@@ -68,6 +68,8 @@ func (p *planner) member(j *logpb.Job, lm *logpb.Member) member {
 		if m.gone = p.now.Sub(p.v.Since) > p.policy.WorkerLease; m.gone {
 			m.goneSince, m.why = p.v.Since, "it did not come back to the new leader"
 		}
+	case !w.Attached && w.Draining && w.Holding.Left:
+		m.gone, m.dead, m.draining, m.why = true, true, true, "drained" // its process has ended, as it said
 	case !w.Attached:
 		m.gone, m.goneSince, m.why = true, w.DetachedAt, "its connection to the leader ended"
 	case p.silent(w):
