@@ -41,14 +41,14 @@ func TestLogQIsTheExactExpectation(t *testing.T) {
 	f := bruteFrequency(d, s)
 	sum := 0.0
 	for v, got := range s.LogQ() {
-		want := math.Log(20*f[v] + 30.0/float64(d.meta.Items))
+		want := math.Log(20*f[v] + 12.0/float64(d.meta.Items))
 		if math.Abs(float64(got)-want) > 1e-6 {
 			t.Errorf("item %d: log Q %g, want %g", v, got, want)
 		}
 		sum += math.Exp(float64(got))
 	}
-	if math.Abs(sum-50) > 1e-4 {
-		t.Errorf("the multiplicities add up to %g, want the pool's 50", sum)
+	if math.Abs(sum-32) > 1e-4 {
+		t.Errorf("the multiplicities add up to %g, want the pool's 32", sum)
 	}
 }
 

@@ -16,6 +16,9 @@ func inMemory(m Meta, users []Sequence) *Dataset {
 	m.Users = len(users)
 	d := &Dataset{offset: []int64{0}, idOffset: []int64{0}}
 	for _, s := range users {
+		for _, t := range s.TimeMS {
+			m.FirstMS, m.LastMS = min(m.FirstMS, t), max(m.LastMS, t)
+		}
 		d.time = append(d.time, s.TimeMS...)
 		d.item = append(d.item, s.Item...)
 		d.action = append(d.action, s.Action...)
@@ -52,7 +55,7 @@ func randomDataset(seed uint64, n int) *Dataset {
 }
 
 func what(shards, users int) job.What {
-	return job.What{Seed: 7, Shards: shards, UsersPerShard: users, Steps: 50, Model: job.Model{Window: 6}, Loss: job.Loss{HorizonDays: 9}, Negatives: job.Negatives{InBatch: 20, Random: 30}}
+	return job.What{Seed: 7, Shards: shards, UsersPerShard: users, Steps: 50, Model: job.Model{Window: 6}, Loss: job.Loss{HorizonDays: 9}, Negatives: job.Negatives{InBatch: 20, Random: 12}}
 }
 
 func sampler(t *testing.T, d *Dataset, w job.What) *Sampler {

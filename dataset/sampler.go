@@ -38,6 +38,9 @@ func NewSampler(d *Dataset, w job.What) (*Sampler, error) {
 	if err := checkWhat(&w); err != nil {
 		return nil, fmt.Errorf("sample %s: %w", d.meta.Name, err)
 	}
+	if err := d.meta.Suits(&w); err != nil {
+		return nil, fmt.Errorf("sample %s: %w", d.meta.Name, err)
+	}
 	s := &Sampler{d: d, w: w, horizon: days(w.Loss.HorizonDays), inBatch: w.Negatives.InBatch, random: w.Negatives.Random}
 	eligible := s.eligible()
 	if len(eligible) == 0 {
@@ -179,7 +182,8 @@ func (s *Sampler) window(b *Batch, user int32, epoch uint64) {
 	b.own(&q, n, positive)
 }
 
-// pool draws the negatives: from the batch's positives, a user first and then one of its own, then from the catalogue.
+// pool draws the negatives: from the batch's positives, a user first and then one of its own, then from the catalogue. No objective changes what is
+// drawn, and so neither Q: in-batch draws are of all positives that the window's tokens can reach, not of those that an objective samples.
 func (s *Sampler) pool(b *Batch) {
 	if len(b.User) == 0 {
 		return

@@ -221,6 +221,8 @@ func TestSamplerRefuses(t *testing.T) {
 		"model.window 0":      func(w *job.What) { w.Model.Window = 0 },
 		"loss.horizon_days 0": func(w *job.What) { w.Loss.HorizonDays = 0 },
 		"negatives -1":        func(w *job.What) { w.Negatives.InBatch = -1 },
+		"negatives.random 13": func(w *job.What) { w.Negatives.Random = 13 },
+		"span 45 days":        func(w *job.What) { w.Loss.HorizonDays = 45.01 },
 		"no user can train":   func(w *job.What) { w.Loss.HorizonDays = 1e-9 },
 	} {
 		w := what(2, 2)

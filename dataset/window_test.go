@@ -109,7 +109,9 @@ func TestEveryValidEndIsDrawnAboutEquallyOften(t *testing.T) {
 		q.TimeMS, q.Item, q.Action = append(q.TimeMS, int64(i)*dayMS), append(q.Item, int32(i)), append(q.Action, 0)
 	}
 	d := inMemory(Meta{Items: 6, CutMS: 100 * dayMS, Types: []string{"a"}, Positive: []bool{true}}, []Sequence{q})
-	s := sampler(t, d, what(1, 1))
+	w := what(1, 1)
+	w.Negatives.Random, w.Loss.HorizonDays = 6, 5
+	s := sampler(t, d, w)
 	var b Batch
 	count := map[int32]int{}
 	for step := range 5000 { // one user: every step is an epoch

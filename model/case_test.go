@@ -19,7 +19,7 @@ func tinyWhat() job.What {
 			Layers: 2, Width: 8, Heads: 2, FFN: 16, Dim: 6, Window: 6, ActionDim: 3, SurfaceDim: 2, ItemHidden: 7,
 			Temperature: .2, Init: initNormal,
 		},
-		Loss:      job.Loss{Objective: objectiveExact, Weights: weightsSeed, HorizonDays: 28, LogQ: logQOn},
+		Loss:      job.Loss{Objective: objectiveExact, Weights: weightsSeed, NewestWeight: newestOne, HorizonDays: 28, LogQ: logQOn},
 		Negatives: job.Negatives{InBatch: 5, Random: 7},
 		Optimizer: job.Optimizer{Name: optimizerAdamW, LR: 1e-2, Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01, Schedule: scheduleCosine, Warmup: .05, Clip: 1},
 	}
@@ -29,6 +29,7 @@ func tinyMeta() dataset.Meta {
 	return dataset.Meta{
 		Users: 100, Items: 20, VectorDim: 5, Types: []string{"buy", "hide", "view"}, Positive: []bool{true, false, true},
 		Surfaces: []string{"home", "search"}, Durations: true,
+		FirstMS: 1_600_000_000_000, LastMS: 1_800_000_000_000, CutMS: 1_790_000_000_000,
 	}
 }
 
@@ -222,3 +223,32 @@ func randomBatch(rng *rand.Rand, m *Model, lengths ...int) *dataset.Batch {
 }
 
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 99)) }
+
+// lossCases are all objectives with the switches that change them.
+func lossCases() []job.Loss {
+	var all []job.Loss
+	for _, logQ := range []string{logQOn, logQOff, logQCorrected} {
+		base := job.Loss{Weights: weightsSeed, NewestWeight: newestOne, HorizonDays: 28, LogQ: logQ}
+		for _, weights := range []string{weightsSeed, weightsPairs} {
+			for _, newest := range []string{newestOne, newestEqual} {
+				l := base
+				l.Objective, l.Weights, l.NewestWeight = objectiveExact, weights, newest
+				all = append(all, l)
+			}
+		}
+		for _, newest := range []string{newestOne, newestEqual} {
+			l := base
+			l.Objective, l.NewestWeight = objectiveSASRec, newest
+			all = append(all, l)
+		}
+		for _, objective := range []string{objectiveNext, objectiveAllAction, objectiveDense} {
+			l := base
+			l.Objective = objective
+			if objective == objectiveDense {
+				l.Positions = 2
+			}
+			all = append(all, l)
+		}
+	}
+	return all
+}

@@ -11,12 +11,13 @@ import (
 
 // goal is what a batch's tokens are to predict, and against what, on the host. Buffers are reused.
 type goal struct {
-	lo, hi   []int32   // T: the band of each token, positions in positive
+	lo, hi   []int32   // T: the band of each token, positions in target
 	weight   []float32 // T
+	target   []int32   // items, a user's behind the other's
 	items    []int32   // distinct: the pool first, then positives that are not in it
 	pool     int
 	poolBias []float32 // log multiplicity - log Q
-	positive []int32   // rows of items, as the batch's positives
+	positive []int32   // rows of items, as target
 	posBias  []float32
 	mask     []uint32 // S x ceil(pool/32)
 
@@ -32,59 +33,9 @@ type deviceGoal struct {
 	newest                    device.I32 // without a loss: the tokens that are served
 }
 
-// bands finds the positives of every token and their weights, and returns the number of users that have any. Times do not decrease within a
-// user, neither of tokens nor of positives, so both ends of the band only move forward.
-func (g *goal) bands(b *dataset.Batch, horizon int64, weights string) (users int) {
-	t := len(b.Item)
-	g.lo, g.hi = slices.Grow(g.lo[:0], t)[:t], slices.Grow(g.hi[:0], t)[:t]
-	g.weight = slices.Grow(g.weight[:0], t)[:t]
-	for u := range b.User {
-		end := b.PosOffset[u+1]
-		lo, hi := b.PosOffset[u], b.PosOffset[u]
-		valid, pairs := 0, 0
-		for m := b.Offset[u]; m < b.Offset[u+1]; m++ {
-			now := b.TimeMS[m]
-			for lo < end && b.PosTimeMS[lo] <= now { // strictly later: an action is not its own target
-				lo++
-			}
-			for hi = max(hi, lo); hi < end && b.PosTimeMS[hi] <= now+horizon; {
-				hi++
-			}
-			g.lo[m], g.hi[m] = lo, hi
-			pairs += int(hi - lo)
-			valid += btoi(hi > lo)
-		}
-		g.weigh(b.Offset[u], b.Offset[u+1], valid, pairs, weights)
-		users += btoi(valid > 0)
-	}
-	return users
-}
-
-// weigh gives the pairs of a user's tokens weights that add up to 1.
-func (g *goal) weigh(from, to int32, valid, pairs int, weights string) {
-	for m := from; m < to; m++ {
-		n := int(g.hi[m] - g.lo[m])
-		switch {
-		case n == 0:
-			g.weight[m] = 0
-		case weights == weightsPairs:
-			g.weight[m] = float32(1 / float64(pairs))
-		default:
-			g.weight[m] = float32(1 / (float64(valid) * float64(n)))
-		}
-	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // gather collects the distinct items: the pool with its multiplicities, then the positives, and each user's mask.
 //
-// An in-batch draw appears Q times in the pool on average, so that 1/Q makes the sum over the pool an estimate of the one over the catalogue without the
+// An item appears Q times in the pool on average, so that 1/Q makes the sum over the pool an estimate of the one over the catalogue without the
 // user's own positives. A positive is not a draw: logq corrected leaves its score alone, logq on corrects it as the negatives are.
 func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode string) error {
 	if len(b.Negative) == 0 {
@@ -98,7 +49,7 @@ func (g *goal) gather(b *dataset.Batch, catalogue int, logQ []float32, mode stri
 	}
 	g.items = g.items[:0]
 	g.addPool(b.Negative, logQ, mode)
-	g.addPositives(b.PosItem, logQ, mode)
+	g.addPositives(g.target, logQ, mode)
 	g.hide(b)
 	for _, item := range g.items {
 		g.row[item] = -1

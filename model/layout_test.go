@@ -22,7 +22,7 @@ func preset(t testing.TB, name string) job.What {
 // The published network, part by part, for item vectors of 256, 5 action types and 4 surfaces.
 func TestParameterCount(t *testing.T) {
 	meta := tinyMeta()
-	meta.VectorDim, meta.Types, meta.Positive, meta.Surfaces = 256, []string{"a", "b", "c", "d", "e"}, make([]bool, 5), []string{"w", "x", "y", "z"}
+	meta.Items, meta.VectorDim, meta.Types, meta.Positive, meta.Surfaces = 8192, 256, []string{"a", "b", "c", "d", "e"}, make([]bool, 5), []string{"w", "x", "y", "z"}
 	const h, d, v, in = 768, 256, 256, 412 + 32 + 16 // model inputs: 256+1+25+65+65 = 412, action 32, surface 16
 	parts := []struct {
 		prefix string
@@ -121,7 +121,13 @@ func TestNewRefuses(t *testing.T) {
 		"model.dropout 1: want at least 0, below 1":        func(w *job.What, _ *dataset.Meta) { w.Model.Dropout = 1 },
 		"model.temperature 0.001: want at least 0.01":      func(w *job.What, _ *dataset.Meta) { w.Model.Temperature = .001 },
 		`loss.logq "maybe": want on or off or corrected`:   func(w *job.What, _ *dataset.Meta) { w.Loss.LogQ = "maybe" },
-		`loss.objective "next": want dense_all_action`:     func(w *job.What, _ *dataset.Meta) { w.Loss.Objective = "next" },
+		`loss.objective "bce": want dense_all_action`:      func(w *job.What, _ *dataset.Meta) { w.Loss.Objective = "bce" },
+		`loss.newest_weight "": want one or equal`:         func(w *job.What, _ *dataset.Meta) { w.Loss.NewestWeight = "" },
+		"loss.positions 3: want at least 1 for":            func(w *job.What, _ *dataset.Meta) { w.Loss.Positions = 3 },
+		"loss.positions 0: want at least 1 for":            func(w *job.What, _ *dataset.Meta) { w.Loss.Objective = objectiveDense },
+		"negatives.random 21: the data set has 20 items":   func(w *job.What, _ *dataset.Meta) { w.Negatives.Random = 21 },
+		"loss.horizon_days 3000: the data set's actions":   func(w *job.What, _ *dataset.Meta) { w.Loss.HorizonDays = 3000 },
+		"optimizer.weight_decay 0.01: want 0 for":          func(w *job.What, _ *dataset.Meta) { w.Optimizer.Name = optimizerAdam },
 		`loss.weights "": want seed or pairs`:              func(w *job.What, _ *dataset.Meta) { w.Loss.Weights = "" },
 		"negatives: 0 in_batch, 0 random":                  func(w *job.What, _ *dataset.Meta) { w.Negatives = job.Negatives{} },
 		`precision "bfloat16": want float32`:               func(w *job.What, _ *dataset.Meta) { w.Precision = "bfloat16" },
@@ -146,7 +152,7 @@ func TestNewRefuses(t *testing.T) {
 func TestPresetsBuild(t *testing.T) {
 	for _, name := range job.Presets() {
 		meta := tinyMeta()
-		meta.VectorDim = 24
+		meta.VectorDim, meta.Items = 24, 8192
 		m, err := New(preset(t, name), meta)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

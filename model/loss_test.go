@@ -9,7 +9,7 @@ import (
 	"github.com/ringleader-dev/ringleader/dataset"
 )
 
-// Bands are the brute-force windows, and a user's weights add up to 1.
+// Of the exact objective, bands are the brute-force windows, and a user's weights add up to 1.
 func TestBands(t *testing.T) {
 	m, err := New(tinyWhat(), tinyMeta())
 	if err != nil {
@@ -20,7 +20,8 @@ func TestBands(t *testing.T) {
 		rng := random(seed)
 		b := randomBatch(rng, m, rng.IntN(6), 1+rng.IntN(5), rng.IntN(3))
 		for _, weights := range []string{weightsSeed, weightsPairs} {
-			users := g.bands(b, m.horizon, weights)
+			m.what.Loss.Weights = weights
+			users := g.aim(b, m)
 			for u := range b.User {
 				sum, pairs, equal := 0.0, 0, true
 				for k := b.Offset[u]; k < b.Offset[u+1]; k++ {
@@ -74,6 +75,7 @@ func TestPool(t *testing.T) {
 	for _, mode := range []string{logQOn, logQOff, logQCorrected} {
 		for range 50 {
 			b := randomBatch(rng, s, 3, 0, 5)
+			g.aim(b, s)
 			if err := g.gather(b, s.sizes.items, logQ, mode); err != nil {
 				t.Fatal(err)
 			}
@@ -122,19 +124,17 @@ func checkPool(t *testing.T, g *goal, b *dataset.Batch, logQ []float32, mode str
 
 // The loss is the sum over pairs of one naive softmax each, whatever the shard looks like.
 func TestLossIsTheDefinition(t *testing.T) {
-	for _, weights := range []string{weightsSeed, weightsPairs} {
-		for _, logQ := range []string{logQOn, logQOff, logQCorrected} {
-			w := tinyWhat()
-			w.Loss.Weights, w.Loss.LogQ = weights, logQ
-			s := newSetup(t, w, tinyMeta())
-			r := s.reference()
-			for seed := range uint64(40) {
-				rng := random(seed)
-				b := randomBatch(rng, s.m, lengths(rng)...)
-				_, res := s.gradient(t, b)
-				if loss, users := r.loss(b); res.Users != users || math.Abs(res.Loss-loss) > 2e-6*(1+loss) {
-					t.Fatalf("%s, %s, seed %d: loss %v of %d users, want %v of %d", weights, logQ, seed, res.Loss, res.Users, loss, users)
-				}
+	for _, l := range lossCases() {
+		w := tinyWhat()
+		w.Loss = l
+		s := newSetup(t, w, tinyMeta())
+		r := s.reference()
+		for seed := range uint64(30) {
+			rng := random(seed)
+			b := randomBatch(rng, s.m, lengths(rng)...)
+			_, res := s.gradient(t, b)
+			if loss, users := r.loss(b); res.Users != users || math.Abs(res.Loss-loss) > 2e-6*(1+loss) {
+				t.Fatalf("%+v, seed %d: loss %v of %d users, want %v of %d", l, seed, res.Loss, res.Users, loss, users)
 			}
 		}
 	}

@@ -13,7 +13,14 @@ import (
 
 // What the loss and the job may ask for.
 const (
-	objectiveExact = "dense_all_action_exact"
+	objectiveExact     = "dense_all_action_exact" // every position, all positives of its horizon
+	objectiveDense     = "dense_all_action"       // random positions, one positive each: PinnerFormer's
+	objectiveAllAction = "all_action"             // the newest position, some positives of its horizon
+	objectiveSASRec    = "sasrec"                 // every position, its next positive
+	objectiveNext      = "next"                   // the newest position, its next positive
+
+	newestOne   = "one"   // like every other position
+	newestEqual = "equal" // as much as all others of the user together
 
 	weightsSeed  = "seed"  // mean over a user's tokens of the mean over the token's horizon
 	weightsPairs = "pairs" // mean over a user's pairs
@@ -66,7 +73,7 @@ func New(w job.What, meta dataset.Meta) (*Model, error) {
 		actionDim: w.Model.ActionDim, surfaceDim: w.Model.SurfaceDim,
 	}
 	m.chooseFeatures(meta)
-	if err := m.validate(); err != nil {
+	if err := m.validate(&meta); err != nil {
 		return nil, fmt.Errorf("build model: %w", err)
 	}
 	m.lay()
@@ -110,7 +117,7 @@ func (m *Model) chooseFeatures(meta dataset.Meta) {
 	}
 }
 
-func (m *Model) validate() error {
+func (m *Model) validate(meta *dataset.Meta) error {
 	var errs []error
 	bad := func(wrong bool, format string, args ...any) {
 		if wrong {
@@ -138,8 +145,8 @@ func (m *Model) validate() error {
 	bad(w.Negatives.InBatch < 0 || w.Negatives.Random < 0 || w.Negatives.InBatch+w.Negatives.Random < 1,
 		"negatives: %d in_batch, %d random: want none negative and at least one in all", w.Negatives.InBatch, w.Negatives.Random)
 	errs = append(errs,
-		oneOf("loss.objective", w.Loss.Objective, objectiveExact),
-		oneOf("loss.weights", w.Loss.Weights, weightsSeed, weightsPairs),
+		m.validateObjective(),
+		meta.Suits(w),
 		oneOf("loss.logq", w.Loss.LogQ, logQOn, logQOff, logQCorrected),
 		oneOf("model.init", w.Model.Init, initIdentity, initNormal),
 		oneOf("precision", w.Precision, "float32"),
@@ -147,6 +154,19 @@ func (m *Model) validate() error {
 	)
 	if w.Model.Init == initIdentity {
 		errs = append(errs, m.validateIdentity())
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Model) validateObjective() error {
+	l := &m.what.Loss
+	errs := []error{
+		oneOf("loss.objective", l.Objective, objectiveExact, objectiveDense, objectiveAllAction, objectiveSASRec, objectiveNext),
+		oneOf("loss.weights", l.Weights, weightsSeed, weightsPairs),
+		oneOf("loss.newest_weight", l.NewestWeight, newestOne, newestEqual),
+	}
+	if dense := l.Objective == objectiveDense; dense && l.Positions < 1 || !dense && l.Positions != 0 {
+		errs = append(errs, fmt.Errorf("loss.positions %d: want at least 1 for loss.objective %s, 0 for the others", l.Positions, objectiveDense))
 	}
 	return errors.Join(errs...)
 }

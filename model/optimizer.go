@@ -11,6 +11,7 @@ import (
 
 const (
 	optimizerAdamW = "adamw"
+	optimizerAdam  = "adam" // adamw without weight decay
 
 	scheduleCosine   = "cosine"
 	scheduleConstant = "constant"
@@ -30,8 +31,9 @@ func validateOptimizer(o *job.Optimizer) error {
 	bad(!(o.WeightDecay >= 0 && o.WeightDecay <= 1), "weight_decay", o.WeightDecay, "0 to 1")
 	bad(!(o.Warmup >= 0 && o.Warmup <= 1), "warmup", o.Warmup, "0 to 1")
 	bad(!(o.Clip >= 0 && o.Clip <= math.MaxFloat32), "clip", o.Clip, "0 (none) or more")
+	bad(o.Name == optimizerAdam && o.WeightDecay != 0, "weight_decay", o.WeightDecay, "0 for optimizer.name adam")
 	return errors.Join(append(errs,
-		oneOf("optimizer.name", o.Name, optimizerAdamW),
+		oneOf("optimizer.name", o.Name, optimizerAdamW, optimizerAdam),
 		oneOf("optimizer.schedule", o.Schedule, scheduleCosine, scheduleConstant),
 	)...)
 }
@@ -59,7 +61,7 @@ type State struct {
 	Beta1Power, Beta2Power   float64 // running products beta^t in float64; 1 at step 0
 }
 
-// Update applies one update of AdamW, from step to step+1 of steps, with grad the gradient of the mean loss: the sum over all shards divided by
+// Update applies one update of AdamW, or of Adam, which is AdamW without decay, from step to step+1 of steps, with grad the gradient of the mean loss: the sum over all shards divided by
 // the number of users that have a target. The gradient is clipped to the global norm optimizer.clip. It
 // returns the norm before clipping. If that is not finite, or a length is wrong, nothing is changed and the error says so; a failure of the device
 // surfaces in the lane's Sync. grad keeps its values.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -36,10 +37,19 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// Several updates against AdamW in float64, with decay on matrices alone and clipping at work in some steps.
 func TestUpdate(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		decay, clip float64
+	}{{optimizerAdamW, .1, 1}, {optimizerAdamW, .1, 0}, {optimizerAdam, 0, 1}} {
+		t.Run(fmt.Sprintf("%s, decay %g, clip %g", c.name, c.decay, c.clip), func(t *testing.T) { checkUpdate(t, c.name, c.decay, c.clip) })
+	}
+}
+
+// checkUpdate compares several updates with AdamW in float64, with decay on matrices alone and clipping at work in some steps.
+func checkUpdate(t *testing.T, name string, rate, clip float64) {
 	w := tinyWhat()
-	w.Optimizer.WeightDecay = .1
+	w.Optimizer.Name, w.Optimizer.WeightDecay, w.Optimizer.Clip = name, rate, clip
 	s := newSetup(t, w, tinyMeta())
 	n := s.m.Size()
 	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
@@ -51,7 +61,7 @@ func TestUpdate(t *testing.T) {
 	for _, x := range s.m.Tensors() {
 		if strings.HasSuffix(x.Name, ".weight") && !strings.HasPrefix(x.Name, "embeddings") && !strings.HasPrefix(x.Name, "position") && !strings.Contains(x.Name, "norm") {
 			for i := range x.Len() {
-				decay[x.Offset+i] = .1
+				decay[x.Offset+i] = rate
 			}
 		}
 	}
@@ -69,7 +79,11 @@ func TestUpdate(t *testing.T) {
 		if err != nil || math.Abs(norm-math.Sqrt(square)) > 1e-12*norm {
 			t.Fatalf("norm %v, %v; want %v", norm, err, math.Sqrt(square))
 		}
-		c, lr := min(1, 1/norm), Schedule(w.Optimizer, k, steps)
+		c := 1.0
+		if clip > 0 {
+			c = min(1, clip/norm)
+		}
+		lr := Schedule(w.Optimizer, k, steps)
 		b1, b2 := math.Pow(.9, float64(k+1)), math.Pow(.98, float64(k+1))
 		for i := range p {
 			x := float64(g[i]) * c

@@ -238,7 +238,30 @@ func plus(a, b []float64) []float64 {
 	return y
 }
 
-// loss is the definition: for each user, token and positive within its horizon, one softmax over the positive and all draws of the pool that are not the user's own.
+// targets are the items that each token of user u is to predict. Those of sampled objectives are drawn as TestSampledTargets checks.
+func (r *reference) targets(b *dataset.Batch, u int) [][]int32 {
+	from, to := b.Offset[u], b.Offset[u+1]
+	out := make([][]int32, to-from)
+	if r.m.what.Loss.Objective != objectiveExact {
+		var g goal
+		g.aim(b, r.m)
+		for i := range out {
+			out[i] = g.target[g.lo[int(from)+i]:g.hi[int(from)+i]]
+		}
+		return out
+	}
+	for i := range out {
+		t := b.TimeMS[int(from)+i]
+		for j := b.PosOffset[u]; j < b.PosOffset[u+1]; j++ {
+			if p := b.PosTimeMS[j]; p > t && p <= t+int64(r.m.what.Loss.HorizonDays*24*hourMS) {
+				out[i] = append(out[i], b.PosItem[j])
+			}
+		}
+	}
+	return out
+}
+
+// loss is the definition: for each user, token and target one softmax over the target and all draws of the pool that are not the user's own.
 func (r *reference) loss(b *dataset.Batch) (loss float64, users int) {
 	tau := max(math.Exp(r.p["log_temperature"][0]), .01)
 	items := map[int32][]float64{}
@@ -250,16 +273,11 @@ func (r *reference) loss(b *dataset.Batch) (loss float64, users int) {
 	mode := r.m.what.Loss.LogQ
 	for u := range b.User {
 		own := b.OwnItem[b.OwnOffset[u]:b.OwnOffset[u+1]]
-		var tokens [][]float64 // losses of pairs
-		pairs := 0
+		targets := r.targets(b, u)
+		pairs := make([][]float64, len(targets)) // losses, by token
+		any := false
 		for m, e := range r.user(b, u) {
-			t := b.TimeMS[int(b.Offset[u])+m]
-			var mine []float64
-			for j := b.PosOffset[u]; j < b.PosOffset[u+1]; j++ {
-				if !(b.PosTimeMS[j] > t && b.PosTimeMS[j] <= t+int64(r.m.what.Loss.HorizonDays*24*hourMS)) {
-					continue
-				}
-				p := b.PosItem[j]
+			for _, p := range targets[m] {
 				a := dot(e, items[p]) / tau
 				if mode == logQOn {
 					a -= float64(r.logQ[p])
@@ -275,27 +293,42 @@ func (r *reference) loss(b *dataset.Batch) (loss float64, users int) {
 					}
 					sum += math.Exp(s)
 				}
-				mine = append(mine, math.Log(sum)-a)
-			}
-			if pairs += len(mine); len(mine) > 0 {
-				tokens = append(tokens, mine)
+				pairs[m] = append(pairs[m], math.Log(sum)-a)
+				any = true
 			}
 		}
-		if pairs == 0 {
-			continue
-		}
-		users++
-		for _, mine := range tokens {
-			for _, l := range mine {
-				if r.m.what.Loss.Weights == weightsPairs {
-					loss += l / float64(pairs)
-				} else {
-					loss += l / float64(len(tokens)*len(mine))
-				}
-			}
+		if any {
+			users++
+			loss += r.average(pairs)
 		}
 	}
 	return loss, users
+}
+
+// average is the weighted mean of a user's pair losses.
+func (r *reference) average(pairs [][]float64) float64 {
+	l := &r.m.what.Loss
+	mean := func(tokens [][]float64) (x float64, ok bool) {
+		sum, n := 0.0, 0.0
+		for _, t := range tokens {
+			for _, pair := range t {
+				w := 1.0
+				if l.Weights == weightsSeed {
+					w = 1 / float64(len(t))
+				}
+				sum, n = sum+w*pair, n+w
+			}
+		}
+		return sum / n, n > 0
+	}
+	last := len(pairs) - 1
+	newest, has := mean(pairs[last:])
+	rest, have := mean(pairs[:last])
+	if l.NewestWeight == newestEqual && has && have {
+		return (newest + rest) / 2
+	}
+	x, _ := mean(pairs)
+	return x
 }
 
 // slope is the derivative of the loss along a direction in a tensor.

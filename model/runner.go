@@ -85,7 +85,7 @@ func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch) (Result, er
 		return Result{}, fmt.Errorf("compute gradient: gradient of %d elements, want %d", grad.N, r.m.length)
 	}
 	res := Result{Tokens: len(b.Item)}
-	if res.Users = r.goal.bands(b, r.m.horizon, r.m.what.Loss.Weights); res.Users == 0 {
+	if res.Users = r.goal.aim(b, r.m); res.Users == 0 {
 		return res, nil
 	}
 	if err := r.gradient(params, grad, b, &res); err != nil {
