@@ -34,7 +34,7 @@ func newEvaluate() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			moments, err := evaluation.ParseStaleness(staleness)
 			if err != nil {
-				return withCode(exitUsage, fmt.Errorf("--staleness: %w", err))
+				return withCode(exitUsage, err)
 			}
 			report, err := evaluateCheckpoint(cmd.Context(), checkpoint, data, cmd.ErrOrStderr(), moments...)
 			if jsonFile != "" {
@@ -44,13 +44,16 @@ func newEvaluate() *cobra.Command {
 				}
 				err = errors.Join(err, writeJSON(cmd.OutOrStdout(), jsonFile, v))
 			}
-			if err == nil && htmlFile != "" {
-				err = writeHTML(htmlFile, report)
-			}
-			if err != nil || jsonFile == "-" {
+			if err != nil {
 				return err
 			}
-			return report.Text(cmd.OutOrStdout())
+			if htmlFile != "" {
+				err = writeHTML(htmlFile, report)
+			}
+			if jsonFile != "-" {
+				err = errors.Join(err, report.Text(cmd.OutOrStdout()))
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
