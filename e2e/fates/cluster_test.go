@@ -1,4 +1,4 @@
-package worker_test
+package fates
 
 import (
 	"context"
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare() (err error) {
-	if home, err = os.MkdirTemp("", "ringleader-worker-"); err != nil {
+	if home, err = os.MkdirTemp("", "ringleader-fates-"); err != nil {
 		return err
 	}
 	meta, err := synth.Write(filepath.Join(home, "data"), synth.Options{Users: 90, Items: 60, Seed: 5})
