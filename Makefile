@@ -43,7 +43,8 @@ test-fast: deps ## run all tests without the race detector
 
 .PHONY: test-s3
 test-s3: deps ## run the S3 tests against a real MinIO server (compiled on first use: some minutes)
-	minio=$$(scripts/minio.sh) && RINGLEADER_MINIO=$$minio go test -race -count=1 ./checkpoints/s3/...
+	RINGLEADER_MINIO=$$(scripts/minio.sh) && export RINGLEADER_MINIO && \
+		go test -race -count=1 ./checkpoints/s3/... && go test -race -count=1 -run S3 ./e2e
 
 .PHONY: lint
 lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current

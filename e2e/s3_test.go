@@ -26,18 +26,21 @@ func bucket(t *testing.T) *miniotest.Server {
 	return server
 }
 
+// impatient makes a run notice sooner that the server is away.
+const impatient = "--set=how.deadlines.store=1s"
+
 // TestS3AwayUntilTheEnd: the server dies in the middle of a run and comes back when the last step is done. Training goes on without it, and
 // the result is as if nothing had happened; another cluster resumes from the bucket.
 func TestS3AwayUntilTheEnd(t *testing.T) {
 	server := bucket(t)
-	job := jobFile(t, 120)
-	run := startLocal(t, job, "--workers", "2", "--set", "how.store=s3://bucket/run", "--json", "-")
+	job := jobFile(t, 200)
+	run := startLocal(t, job, "--workers", "2", "--set", "how.store=s3://bucket/run", impatient, "--json", "-")
 	run.next("checkpoint at step ", " committed: ")
 	server.Kill()
-	run.next("checkpoint at step ", " skipped: worker worker-", "store unavailable", server.Address)
-	run.next("final checkpoint at step 120", "tries again", "store unavailable")
+	run.next("checkpoint at step ", " skipped: worker worker-", "store s3://bucket/run: ", "store unavailable")
+	run.next("final checkpoint at step 200", "tries again", "store unavailable")
 	server.Start()
-	run.next("checkpoint at step 120 committed")
+	run.next("checkpoint at step 200 committed")
 	if code := run.end(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
@@ -45,8 +48,8 @@ func TestS3AwayUntilTheEnd(t *testing.T) {
 	if err := json.Unmarshal(run.stdout.Bytes(), &r); err != nil {
 		t.Fatalf("report: %v\n%s", err, run.stdout.Bytes())
 	}
-	if len(r.Generations) != 1 || r.Steps != 120 || !strings.HasPrefix(r.Checkpoint, "s3://bucket/run/step-00000120-") {
-		t.Errorf("report %+v: want one generation and 120 steps, stored in s3://bucket/run", r)
+	if len(r.Generations) != 1 || r.Steps != 200 || !strings.HasPrefix(r.Checkpoint, "s3://bucket/run/step-00000200-") {
+		t.Errorf("report %+v: want one generation and 200 steps, stored in s3://bucket/run", r)
 	}
 	output(t, "checkpoint", "verify", "s3://bucket/run")
 	output(t, "data", "audit", "s3://bucket/run")
@@ -74,7 +77,7 @@ func oldest(t *testing.T, url string) string {
 // TestS3AwayForAWhile: when the server is back, so are the checkpoints.
 func TestS3AwayForAWhile(t *testing.T) {
 	server := bucket(t)
-	run := startLocal(t, jobFile(t, 100_000), "--workers", "2", "--set", "how.store=s3://bucket/run")
+	run := startLocal(t, jobFile(t, 100_000), "--workers", "2", "--set", "how.store=s3://bucket/run", impatient)
 	run.next("checkpoint at step ", " committed: ")
 	server.Kill()
 	failed := stepOf(t, run.next("checkpoint at step ", " skipped: worker worker-", "store unavailable"))
@@ -98,7 +101,7 @@ func stepOf(t *testing.T, line string) (step int) {
 // TestS3AwayForGood: the run goes on trying to store its final checkpoint until somebody ends it.
 func TestS3AwayForGood(t *testing.T) {
 	server := bucket(t)
-	run := startLocal(t, jobFile(t, 60), "--workers", "2", "--set", "how.store=s3://bucket/run")
+	run := startLocal(t, jobFile(t, 60), "--workers", "2", "--set", "how.store=s3://bucket/run", impatient)
 	run.next("checkpoint at step ", " committed: ")
 	server.Kill()
 	run.next("the last step is done; storing the final checkpoint")
@@ -148,13 +151,13 @@ func TestS3Data(t *testing.T) {
 	}
 }
 
-// eventLog writes what 40 users did with 30 items.
+// eventLog writes what 40 users did with 101 items.
 func eventLog(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("who,what,how,at\n")
 	for i := range 1200 {
-		fmt.Fprintf(&b, "u%d,i%d,%s,%d\n", i*7%40, (i*i+i/3)%30, []string{"view", "buy"}[i%3/2], 1_700_000_000+i*3600)
+		fmt.Fprintf(&b, "u%d,i%d,%s,%d\n", i*7%40, i*13%101, []string{"view", "buy"}[i%3/2], 1_700_000_000+i*3600)
 	}
 	path := filepath.Join(t.TempDir(), "log.csv")
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {

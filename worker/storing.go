@@ -170,7 +170,10 @@ func (s *saver) withStore(ctx context.Context, f func(context.Context, checkpoin
 		return fmt.Errorf("open store %s: %w", how.Store, err)
 	}
 	defer store.Close()
-	return f(ctx, store)
+	if err := f(ctx, store); err != nil {
+		return fmt.Errorf("store %s: %w", how.Store, err)
+	}
+	return nil
 }
 
 // sweep removes what this member wrote for checkpoints that were given up. The caller has the token. What cannot be removed now is
