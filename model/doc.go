@@ -24,5 +24,5 @@
 //	L = sum_b sum_m sum_j omega_mj softplus(z_m - a_mj)
 //
 // where the weights omega of a user add up to 1. L is a sum over users: whoever adds up the shards divides by the number of users that have a
-// target. Its value and gradient are exact: nothing is sampled but the pool.
+// target. Its value and gradient are exact: nothing is sampled but the pool. The other objectives (see samplings) are the same sum over fewer, drawn pairs.
 package model
