@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ringleader-dev/ringleader"
@@ -61,6 +62,9 @@ func openReplica(ctx context.Context, cfg *Config, b *beat, id ringleader.JobID,
 			r.close()
 		}
 	}()
+	if err := withinCap(what.ISA, cfg.Device.Class()); err != nil {
+		return nil, err
+	}
 	source, err := cfg.OpenStore(ctx, what.Data)
 	if err != nil {
 		return nil, fmt.Errorf("open data %s: %w", what.Data, err)
@@ -83,6 +87,17 @@ func openReplica(ctx context.Context, cfg *Config, b *beat, id ringleader.JobID,
 		r.steps = ringleader.Step(what.Epochs * r.sampler.StepsPerEpoch())
 	}
 	return r, r.reserve(b)
+}
+
+// withinCap refuses a device that computes with more than the job allows: its bits would be others. The instruction set is part of the
+// class of CPUs: cpu/amd64/avx2/...
+func withinCap(isa, class string) error {
+	order := []string{"avx2", "avx512", "avx512_bf16", "amx", "best"}
+	kind, rest, _ := strings.Cut(class, "/")
+	if parts := strings.Split(rest, "/"); isa != "" && kind == "cpu" && len(parts) > 1 && slices.Index(order, parts[1]) > slices.Index(order, isa) {
+		return fmt.Errorf("what.isa is %s, and this worker computes with %s; start it with --isa %s", isa, parts[1], isa)
+	}
+	return nil
 }
 
 // reserve allocates the state, the item vectors and the lanes on the device.

@@ -234,3 +234,18 @@ func TestBusy(t *testing.T) {
 		t.Error("busy after the commit")
 	}
 }
+
+func TestWithinCap(t *testing.T) {
+	for _, c := range []struct {
+		isa, class string
+		ok         bool
+	}{
+		{"", "cpu/amd64/amx/x", true}, {"avx2", "cpu/amd64/avx2/x", true}, {"avx512", "cpu/amd64/avx2/x", true}, {"avx2", "cpu/amd64/sse41/x", true},
+		{"avx2", "cpu/amd64/avx512/x", false}, {"avx512_bf16", "cpu/amd64/amx/x", false}, {"amx", "cpu/amd64/best/x", false},
+		{"avx2", "cuda/sm_90/x", true}, {"avx2", "another", true},
+	} {
+		if err := withinCap(c.isa, c.class); (err == nil) != c.ok {
+			t.Errorf("cap %q, class %s: %v", c.isa, c.class, err)
+		}
+	}
+}

@@ -20,8 +20,9 @@ func newCheckpoint() *cobra.Command {
 		Short: "List, show, verify and hash checkpoints",
 		Long: "URL is a run (its directory, or the URL of its store: then its newest good checkpoint is meant) or one step directory:\n" +
 			"a path, file:///PATH, or s3://BUCKET/PREFIX with the standard AWS variables and files.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  ringleader checkpoint list demo-run/faulted\n  ringleader checkpoint verify s3://bucket/run",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	sub := func(use, short, example string, f func(ctx context.Context, w io.Writer, url string) error) {
 		cmd.AddCommand(&cobra.Command{Use: use + " URL", Short: short, Example: example, Args: cobra.ExactArgs(1),

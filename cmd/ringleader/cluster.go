@@ -19,6 +19,7 @@ import (
 
 	"github.com/ringleader-dev/ringleader/internal/atomicfile"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
+	"github.com/ringleader-dev/ringleader/job"
 )
 
 // cluster is coordinators and workers as child processes on loopback. Its methods are called by one goroutine.
@@ -53,8 +54,12 @@ type child struct {
 	lost bool // a fault killed it
 }
 
-// newCluster prepares a cluster below dir, which must exist.
+// newCluster prepares a cluster in dir, which is its own. What is there was left by one that was killed: a coordinator would take its
+// jobs up again.
 func newCluster(dir, logs string) (*cluster, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove what an earlier cluster left: %w", err)
+	}
 	for _, d := range []string{dir, logs} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err
@@ -87,10 +92,10 @@ func (c *cluster) startCoordinators(n int) error {
 }
 
 // startWorker starts the next worker. It will wait at the steps of hold.
-func (c *cluster) startWorker(device string, hold []string) (*child, error) {
+func (c *cluster) startWorker(spec job.Spec, hold []string) (*child, error) {
 	i := len(c.workers)
 	name := fmt.Sprintf("worker-%d", i)
-	args := []string{"--coordinators", strings.Join(c.addresses, ","), "--device", device, "--id", name,
+	args := []string{"--coordinators", strings.Join(c.addresses, ","), "--device", spec.How.Device, "--isa", spec.What.ISA, "--id", name,
 		"--dir", filepath.Join(c.dir, name), "--cache", filepath.Join(c.dir, "cache"), "--token-file", c.tokenFile, "--supervised"}
 	if len(hold) > 0 {
 		args = append(args, "--hold", strings.Join(hold, ","))

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -53,6 +55,9 @@ func newCoordinator() *cobra.Command {
 			token, err := cluster.token()
 			if err != nil {
 				return err
+			}
+			if host, _, err := net.SplitHostPort(cfg.Bind); err == nil && cfg.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
+				return withCode(exitUsage, fmt.Errorf("--bind %s is every address of this machine: --advertise must say HOST:PORT at which others reach it", cfg.Bind))
 			}
 			if cfg.Token = token; join {
 				cfg.Peers, cfg.Join = nil, cfg.Peers

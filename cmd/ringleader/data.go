@@ -21,10 +21,11 @@ import (
 
 func newData() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "data",
-		Short: "Import, check and describe data sets; audit what a run trained on",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "data",
+		Short:   "Import, check and describe data sets; audit what a run trained on",
+		Example: "  ringleader data import log.csv --out shop --user customer --time ordered_at --item sku",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(dataImport(), dataCheck(), dataDescribe(), dataAudit())
 	return cmd

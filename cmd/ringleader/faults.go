@@ -95,6 +95,8 @@ func checkFaults(faults []fault, workers int, last ringleader.Step) error {
 			return fmt.Errorf("--fault %q: the run ends at step %d", f.spec, last)
 		}
 		switch {
+		case f.kind == "join" && f.step == last:
+			return fmt.Errorf("--fault %q: the run ends at step %d, and no step follows that could include the worker", f.spec, last)
 		case f.kind == "join":
 			started++
 		case !f.leader && f.worker >= started:

@@ -19,10 +19,11 @@ import (
 
 func newJob() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "job",
-		Short: "Write, check, submit and control jobs",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "job",
+		Short:   "Write, check, submit and control jobs",
+		Example: "  ringleader job init > job.yaml\n  ringleader job submit job.yaml --wait",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(jobInit(), jobValidate(), jobSubmit(), jobList(), jobShow(), jobWatch(),
 		jobControl("pause", "Checkpoint a job and free its workers", rpcpb.JobAction_JOB_ACTION_PAUSE),
@@ -98,7 +99,7 @@ func jobSubmit() *cobra.Command {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Submit(cmd.Context(), &rpcpb.SubmitJobRequest{Key: key, Spec: canonical, ResumeUrl: plan.resumeURL, ResumeStep: int64(plan.resumeStep)})
 				if err != nil {
-					return withCode(exitUnreachable, err)
+					return answered(err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), j.Id)
 				if !wait {
@@ -125,12 +126,12 @@ func jobList() *cobra.Command {
 			return withClient(&cluster, func(cl *client.Client) error {
 				jobs, err := cl.List(cmd.Context())
 				if err != nil {
-					return withCode(exitUnreachable, err)
+					return answered(err)
 				}
 				t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 				fmt.Fprintln(t, "JOB\tNAME\tSTATE\tSTEP\tREASON")
 				for _, j := range jobs {
-					fmt.Fprintf(t, "%s\t%s\t%s\t%d/%d\t%s\n", j.Id, j.Name, stateName(j.State), j.GetProgress().GetStep(), j.Steps, j.Reason)
+					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", j.Id, j.Name, stateName(j.State), stepOf(j, "/"), j.Reason)
 				}
 				return t.Flush()
 			})
@@ -138,6 +139,18 @@ func jobList() *cobra.Command {
 	}
 	cluster.register(cmd)
 	return cmd
+}
+
+// stepOf is how far a job has come, of how much if that is known: the coordinators do not know how long an epoch is.
+func stepOf(j *rpcpb.JobInfo, of string) string {
+	step := j.GetProgress().GetStep()
+	if n := len(j.Checkpoints); n > 0 {
+		step = max(step, j.Checkpoints[n-1].Step)
+	}
+	if j.Steps == 0 {
+		return fmt.Sprint(step)
+	}
+	return fmt.Sprint(step, of, j.Steps)
 }
 
 // stateName is the word of the glossary.
@@ -169,7 +182,7 @@ func jobShow() *cobra.Command {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Get(cmd.Context(), args[0])
 				if err != nil {
-					return withCode(exitUnreachable, err)
+					return answered(err)
 				}
 				return printJob(cmd.OutOrStdout(), j)
 			})
@@ -181,7 +194,7 @@ func jobShow() *cobra.Command {
 
 func printJob(w io.Writer, j *rpcpb.JobInfo) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(t, "job\t%s\nname\t%s\nstate\t%s\nreason\t%s\njob digest\t%s\nstep\t%d of %d\n", j.Id, j.Name, stateName(j.State), j.Reason, j.JobDigest, j.GetProgress().GetStep(), j.Steps)
+	fmt.Fprintf(t, "job\t%s\nname\t%s\nstate\t%s\nreason\t%s\njob digest\t%s\nstep\t%s\n", j.Id, j.Name, stateName(j.State), j.Reason, j.JobDigest, stepOf(j, " of "))
 	for _, g := range j.Generations {
 		fmt.Fprintf(t, "generation %d\tfrom step %d on %v: %s\n", g.Number, g.FirstStep, g.Members, g.Reason)
 	}
@@ -208,7 +221,7 @@ func jobWatch() *cobra.Command {
 	return cmd
 }
 
-// watchJob shows a job until it ends or is paused; an end other than success is an error.
+// watchJob shows a job until it ends; an end other than success is an error. A job that is paused may go on.
 func watchJob(ctx context.Context, cl *client.Client, id string, w io.Writer) error {
 	show := newDisplay(w)
 	defer show.Done()
@@ -226,7 +239,7 @@ func watchJob(ctx context.Context, cl *client.Client, id string, w io.Writer) er
 		return nil
 	})
 	if err != nil {
-		return withCode(exitUnreachable, fmt.Errorf("watch job %s: %w", id, err))
+		return answered(err)
 	}
 	if s := last.GetState(); s == rpcpb.JobState_JOB_STATE_FAILED || s == rpcpb.JobState_JOB_STATE_CANCELLED {
 		return fmt.Errorf("job %s %s: %s", id, stateName(s), last.Reason)
@@ -244,7 +257,8 @@ func jobProgress(j *rpcpb.JobInfo) progress.State {
 	if n := len(j.Checkpoints); n > 0 {
 		s.Checkpoint = ringleader.Step(j.Checkpoints[n-1].Step)
 	}
-	if j.State == rpcpb.JobState_JOB_STATE_QUEUED {
+	switch j.State {
+	case rpcpb.JobState_JOB_STATE_QUEUED, rpcpb.JobState_JOB_STATE_PAUSED:
 		s.Waiting = j.Reason
 	}
 	return s
@@ -258,7 +272,7 @@ func jobControl(word, short string, action rpcpb.JobAction) *cobra.Command {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Control(cmd.Context(), args[0], action)
 				if err != nil {
-					return withCode(exitUnreachable, err)
+					return answered(err)
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", j.Id, stateName(j.State), j.Reason)
 				return err

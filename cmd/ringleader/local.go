@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,12 +89,12 @@ func newLocal() *cobra.Command {
 
 // runLocal runs one job. The report is whole on success and says what there was to say otherwise; it is never nil.
 func runLocal(ctx context.Context, o localOptions, show display) (*localReport, error) {
-	report := &localReport{}
+	report := &localReport{Generations: []generationReport{}, Faults: []*faultReport{}}
 	plan, err := o.prepare(ctx)
 	if err != nil {
 		return report, err
 	}
-	dir, err := claimDir(o.dir, o.resume)
+	dir, err := claimDir(o.dir, o.resume, plan.forked)
 	if err != nil {
 		return report, err
 	}
@@ -123,6 +124,7 @@ type localPlan struct {
 	faults     []fault
 	resumeURL  string
 	resumeStep ringleader.Step
+	forked     bool // the checkpoint is another job's
 }
 
 func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
@@ -198,12 +200,18 @@ func (p *localPlan) resumeFrom(ctx context.Context, where string, fork bool) err
 	if last := lastStep(p.spec); last > 0 && st.Step > last {
 		return withCode(exitInput, fmt.Errorf("--resume %s: it is at step %d, the job ends at %d", where, st.Step, last))
 	}
-	p.resumeURL, p.resumeStep = url, st.Step
+	for _, f := range p.faults {
+		if f.step <= st.Step {
+			return withCode(exitUsage, fmt.Errorf("--fault %q: the run resumes at step %d", f.spec, st.Step))
+		}
+	}
+	p.resumeURL, p.resumeStep, p.forked = url, st.Step, m.Job != p.spec.What.Digest()
 	return nil
 }
 
-// claimDir creates the run's directory; one that has something in it belongs to another run, unless that is the one to resume.
-func claimDir(dir, resume string) (string, error) {
+// claimDir creates the run's directory. One that has something in it belongs to another run, unless that is the one to resume; then its
+// checkpoints must stay those of one job.
+func claimDir(dir, resume string, forked bool) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -215,10 +223,24 @@ func claimDir(dir, resume string) (string, error) {
 	if err != nil {
 		return "", withCode(exitInput, fmt.Errorf("--dir: %w", err))
 	}
-	if len(entries) > 0 && resume == "" {
-		return "", withCode(exitInput, fmt.Errorf("--dir %s: not empty; allowed: an empty or new directory, or --resume", dir))
+	switch {
+	case len(entries) == 0:
+		return dir, nil
+	case !within(resume, dir):
+		return "", withCode(exitInput, fmt.Errorf("--dir %s: not empty; allowed: an empty or new directory, or the one that --resume names", dir))
+	case forked:
+		return "", withCode(exitInput, fmt.Errorf("--dir %s: has the checkpoints of another job; allowed with --fork: an empty or new directory", dir))
 	}
 	return dir, nil
+}
+
+// within tells whether a run or checkpoint is in a directory.
+func within(where, dir string) bool {
+	if where == "" || !isLocal(where) {
+		return false
+	}
+	path, err := localPath(where)
+	return err == nil && (path == dir || strings.HasPrefix(path, dir+string(filepath.Separator)))
 }
 
 // writeReport writes the JSON report, on failure too.
@@ -257,9 +279,4 @@ func printLocal(w io.Writer, r *localReport) {
 		}
 	}
 	fmt.Fprintf(w, "%.1f s, %.0f users/s\n", r.Seconds, r.UsersPerS)
-}
-
-// finish fills in what the job's end tells.
-func (r *localReport) finish(store string, step ringleader.Step, dir, digest string) {
-	r.Steps, r.StateDigest, r.Checkpoint = step, digest, join(store, dir)
 }

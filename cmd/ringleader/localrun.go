@@ -65,7 +65,13 @@ type strike struct {
 	worst  time.Duration // leader: longest step interval so far
 }
 
-func (r *localRun) run(ctx context.Context, o localOptions) error {
+func (r *localRun) run(ctx context.Context, o localOptions) (err error) {
+	defer func() {
+		r.summarise() // what is known by then, however it ended
+		if r.client != nil {
+			err = errors.Join(err, r.client.Close())
+		}
+	}()
 	if err := r.start(ctx, o); err != nil {
 		return err
 	}
@@ -86,7 +92,7 @@ func (r *localRun) run(ctx context.Context, o localOptions) error {
 			watched = nil
 		case j := <-updates:
 			if err := r.update(j); err != nil || ended(j.State) {
-				return errors.Join(err, r.finish())
+				return errors.Join(err, r.ineffective())
 			}
 		case h := <-r.cluster.heard:
 			if err := r.hear(ctx, h); err != nil {
@@ -115,12 +121,11 @@ func (r *localRun) giveUp(ctx context.Context) {
 // start brings the cluster up and submits the job.
 func (r *localRun) start(ctx context.Context, o localOptions) (err error) {
 	r.pending, r.atHold = slices.Clone(r.plan.faults), map[*child]event{}
-	r.report.Faults = []*faultReport{}
 	if err := r.cluster.startCoordinators(o.coordinators); err != nil {
 		return err
 	}
 	for range o.workers {
-		if _, err := r.cluster.startWorker(r.plan.spec.How.Device, r.holds()); err != nil {
+		if _, err := r.cluster.startWorker(r.plan.spec, r.holds()); err != nil {
 			return err
 		}
 	}
@@ -330,7 +335,7 @@ func (r *localRun) joined(ctx context.Context) error {
 // strike delivers one fault.
 func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 	if s.kind == "join" {
-		s.joiner, err = r.cluster.startWorker(r.plan.spec.How.Device, r.holds())
+		s.joiner, err = r.cluster.startWorker(r.plan.spec, r.holds())
 		r.joining = s
 		return err
 	}
@@ -370,28 +375,38 @@ func (r *localRun) victim(ctx context.Context, f fault) (*child, error) {
 	return r.cluster.coordinators[i], nil
 }
 
-// finish completes the report when the job has ended.
-func (r *localRun) finish() error {
-	now := time.Now()
-	j := r.job
-	for _, g := range j.Generations {
+// summarise completes the report.
+func (r *localRun) summarise() {
+	if r.job == nil {
+		return
+	}
+	for _, g := range r.job.Generations {
 		r.report.Generations = append(r.report.Generations, generationReport{Number: g.Number, Members: g.Members, FirstStep: g.FirstStep, Reason: g.Reason})
 	}
-	r.report.Seconds = math.Round(now.Sub(r.began).Seconds()*1e3) / 1e3
+	r.report.Seconds = math.Round(time.Since(r.began).Seconds()*1e3) / 1e3
 	if d := r.since.Sub(r.first).Seconds(); d > 0 {
 		r.report.UsersPerS = math.Round(float64(r.users)/d*10) / 10
 	}
-	if n := len(j.Checkpoints); n > 0 {
-		c := j.Checkpoints[n-1]
-		r.report.finish(r.plan.spec.How.Store, ringleader.Step(c.Step), c.Directory, c.StateDigest)
+	r.report.Steps = r.completed
+	if n := len(r.job.Checkpoints); n > 0 {
+		c := r.job.Checkpoints[n-1]
+		r.report.Steps = max(r.completed, ringleader.Step(c.Step))
+		r.report.StateDigest, r.report.Checkpoint = c.StateDigest, join(r.plan.spec.How.Store, c.Directory)
+	}
+}
+
+// ineffective is the error that a fault did not have the effect it was asked for.
+func (r *localRun) ineffective() error {
+	if r.job.State != rpcpb.JobState_JOB_STATE_SUCCEEDED {
+		return nil
 	}
 	for _, s := range r.struck {
 		if s.joiner != nil && s.report.RecoverySeconds == nil {
-			return fmt.Errorf("--fault %q had no effect: the job ended at step %d, before the worker was in", s.spec, r.report.Steps)
+			return fmt.Errorf("--fault %q had no effect: the job ended at step %d, before the worker was in", s.spec, r.completed)
 		}
 	}
-	if len(r.pending) > 0 && j.State == rpcpb.JobState_JOB_STATE_SUCCEEDED {
-		return fmt.Errorf("--fault %q had no effect: the job ended at step %d", r.pending[0].spec, r.report.Steps)
+	if len(r.pending) > 0 {
+		return fmt.Errorf("--fault %q had no effect: the job ended at step %d", r.pending[0].spec, r.completed)
 	}
-	return r.client.Close()
+	return nil
 }

@@ -12,10 +12,13 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Exit codes, documented in docs/exit-codes.md.
 const (
+	exitOK          = 0
 	exitFailed      = 1 // the command did its work and the answer is no: a fault without effect, digests differ, a job failed
 	exitUsage       = 2 // wrong flags or arguments
 	exitInput       = 3 // a job file, data set or checkpoint that is wrong
@@ -48,18 +51,38 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return 0
+		return exitOK
 	}
 	// One line on stderr, whatever was joined into the error.
 	fmt.Fprintln(os.Stderr, "ringleader:", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	return exitCode(ctx, err)
+}
+
+// exitCode is what an error ends the program with. Whatever an interrupt breaks on its way, it is the interrupt that counts.
+func exitCode(ctx context.Context, err error) int {
 	var coded *exitError
 	switch {
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled):
+		return exitInterrupted
 	case errors.As(err, &coded):
 		return coded.code
 	case ctx.Err() != nil:
 		return exitInterrupted
+	case strings.HasPrefix(err.Error(), "required flag(s)"), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage // the library has no type for them
 	}
 	return exitFailed
+}
+
+// answered gives an error of the coordinators' its exit code: they refuse what is wrong, or cannot be reached.
+func answered(err error) error {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition, codes.Unauthenticated, codes.PermissionDenied:
+		return withCode(exitInput, err)
+	case codes.ResourceExhausted, codes.DataLoss:
+		return err
+	}
+	return withCode(exitUnreachable, err)
 }
 
 func newRoot() *cobra.Command {
@@ -68,6 +91,7 @@ func newRoot() *cobra.Command {
 		Short:         "Train user-sequence models on an elastic gang of workers; the bits depend on the job, never on the cluster",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Example:       "  ringleader demo\n  ringleader local --job job.yaml --dir run --workers 2\n  ringleader job submit job.yaml --wait",
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -59,8 +59,8 @@ func newWorker() *cobra.Command {
 			if err != nil {
 				return withCode(exitInput, fmt.Errorf("--bind %s: %w", o.bind, err))
 			}
-			if o.advertise == "" {
-				o.advertise = listener.Addr().String()
+			if o.advertise, err = advertised(o.advertise, listener.Addr()); err != nil {
+				return withCode(exitUsage, err)
 			}
 			host, err := os.Hostname()
 			if err != nil {
@@ -101,6 +101,20 @@ func newWorker() *cobra.Command {
 	hide(cmd, "hold")
 	must(cmd.MarkFlagRequired("dir"))
 	return cmd
+}
+
+// advertised is the address that others are told: the bound one, unless that is no address of this machine in particular.
+func advertised(asked string, bound net.Addr) (string, error) {
+	if asked != "" {
+		if host, port, err := net.SplitHostPort(asked); err != nil || host == "" || port == "" {
+			return "", fmt.Errorf("--advertise %q: allowed: HOST:PORT", asked)
+		}
+		return asked, nil
+	}
+	if tcp, ok := bound.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return "", fmt.Errorf("--bind %s is every address of this machine: --advertise must say HOST:PORT at which others reach it", bound)
+	}
+	return bound.String(), nil
 }
 
 // openDevice opens what --device names.
