@@ -29,7 +29,7 @@ type Source interface {
 type Meta struct {
 	Version   int      `json:"version"` // 1
 	Name      string   `json:"name"`
-	Digest    string   `json:"digest"` // content digest: SHA-256 over the files' digests and over this file's other fields
+	Digest    string   `json:"digest"` // content digest: see ComputeDigest
 	Users     int      `json:"users"`
 	Items     int      `json:"items"`
 	Actions   int64    `json:"actions"`

@@ -42,10 +42,10 @@ func (m *Meta) EvalEndMS() int64 { return m.CutMS + days(m.EvalDays) }
 // days converts to milliseconds.
 func days(d float64) int64 { return int64(math.Round(d * dayMS)) }
 
-// ComputeDigest is what Digest must be: the SHA-256, as 64 hex digits, of the document's other fields. The files take part with
-// their size and SHA-256.
+// ComputeDigest is what Digest must be: the SHA-256, as 64 hex digits, of the document's other fields but for Name and Source, which
+// say where the content came from. The files take part with their size and SHA-256.
 func (m Meta) ComputeDigest() (string, error) {
-	m.Digest = ""
+	m.Digest, m.Name, m.Source = "", "", nil
 	text, err := json.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("compute digest: %w", err)
