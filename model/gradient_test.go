@@ -55,18 +55,13 @@ func compare(grad []float32, probes []probe) []string {
 
 func TestGradient(t *testing.T) {
 	for name, change := range map[string]func(*job.What, *dataset.Meta){
-		"seed":   func(*job.What, *dataset.Meta) {},
-		"pairs":  func(w *job.What, _ *dataset.Meta) { w.Loss.Weights = weightsPairs },
-		"newest": func(w *job.What, _ *dataset.Meta) { w.Loss.NewestWeight = newestEqual },
-		"next":   func(w *job.What, _ *dataset.Meta) { w.Loss.Objective = objectiveNext },
-		"sasrec": func(w *job.What, _ *dataset.Meta) {
-			w.Loss.Objective, w.Loss.NewestWeight = objectiveSASRec, newestEqual
-		},
-		"all action": func(w *job.What, _ *dataset.Meta) { w.Loss.Objective = objectiveAllAction },
-		"dense":      func(w *job.What, _ *dataset.Meta) { w.Loss.Objective, w.Loss.Positions = objectiveDense, 3 },
-		"dropout":    func(w *job.What, _ *dataset.Meta) { w.Model.Dropout = .25 },
-		"logq off":   func(w *job.What, _ *dataset.Meta) { w.Loss.LogQ = logQOff },
-		"corrected":  func(w *job.What, _ *dataset.Meta) { w.Loss.LogQ = logQCorrected },
+		"seed":      func(*job.What, *dataset.Meta) {},
+		"pairs":     func(w *job.What, _ *dataset.Meta) { w.Loss.Weights = weightsPairs },
+		"newest":    func(w *job.What, _ *dataset.Meta) { w.Loss.NewestWeight = newestEqual },
+		"dense":     func(w *job.What, _ *dataset.Meta) { w.Loss.Objective, w.Loss.Positions = objectiveDense, 3 },
+		"dropout":   func(w *job.What, _ *dataset.Meta) { w.Model.Dropout = .25 },
+		"logq off":  func(w *job.What, _ *dataset.Meta) { w.Loss.LogQ = logQOff },
+		"corrected": func(w *job.What, _ *dataset.Meta) { w.Loss.LogQ = logQCorrected },
 		"plain data": func(_ *job.What, m *dataset.Meta) {
 			m.Surfaces, m.Durations = nil, false
 		},
