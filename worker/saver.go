@@ -200,7 +200,9 @@ func (s *saver) manifest(ctx context.Context, sh *share, m *rpcpb.WriteManifest)
 		JobId: m.JobId, Generation: m.Generation, Checkpoint: &rpcpb.CheckpointInfo{Step: m.Step, Directory: sh.dir,
 			StateDigest: sh.digest.String(), ManifestSha256: sum, Generation: m.Generation, Final: sh.kind == kindFinal}}}}
 	s.mu.Lock()
-	s.written = msg
+	if s.share == sh { // or else the manifest of the next one, announced meanwhile, would count as written
+		s.written = msg
+	}
 	s.mu.Unlock()
 	s.generation.agent.send(msg)
 }
