@@ -220,6 +220,8 @@ func (g *generation) act() (done bool, err error) {
 		return true, nil
 	case tr.Raised(exact.FlagPause), tr.Count(exact.FlagDrain) == int64(g.size): // if all are to stop, nobody will hold the state
 		return true, g.saver.durable()
+	case tr.Raised(exact.FlagCheckpoint) && tr.Raised(exact.FlagRegroup):
+		g.saver.lost(g.replica.step) // it would hardly be begun
 	case tr.Raised(exact.FlagCheckpoint):
 		if err := g.saver.begin(); err != nil {
 			return false, err

@@ -26,6 +26,7 @@ type saver struct {
 	closed  bool
 	writing ringleader.Step                   // step of the newest write
 	giveUp  context.CancelFunc                // ends it, if it is under way and may be skipped
+	pending ringleader.Step                   // step of the newest checkpoint that may be skipped, until it is committed or given up; else 0
 	parts   *rpcpb.AttachRequest              // own parts of the newest checkpoint, until it is committed
 	written *rpcpb.AttachRequest              // its manifest, if this is rank 0
 	failed  *rpcpb.AttachRequest              // the newest report of a checkpoint that is skipped, until the leader has answered it
@@ -46,6 +47,13 @@ func (s *saver) background(f func(ctx context.Context)) {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.wg.Go(func() { f(s.ctx) })
+	}
+}
+
+// lost reports a checkpoint that will not be, because the gang regroups; one member speaks for all.
+func (s *saver) lost(step ringleader.Step) {
+	if s.generation.rank == 0 {
+		s.report(step, "the gang regroups before it is stored", kindPeriodic)
 	}
 }
 
@@ -112,6 +120,11 @@ func (s *saver) start(kind saveKind) error {
 		s.release()
 		return err
 	}
+	s.mu.Lock()
+	if s.pending = 0; kind == kindPeriodic {
+		s.pending = st.Step
+	}
+	s.mu.Unlock()
 	s.background(func(ctx context.Context) {
 		defer s.release()
 		s.write(ctx, st, kind)
@@ -228,6 +241,9 @@ func (s *saver) committed(m *rpcpb.Committed) {
 
 // forget drops what would be told to a new leader about a step. mu is held.
 func (s *saver) forget(step ringleader.Step) {
+	if s.pending == step {
+		s.pending = 0
+	}
 	if s.share != nil && s.share.state.Step == step {
 		s.parts, s.written, s.share = nil, nil, nil
 	}
@@ -269,6 +285,9 @@ func (s *saver) report(step ringleader.Step, why string, kind saveKind) {
 	if kind == kindPeriodic { // the others are said again by the next try
 		s.mu.Lock()
 		s.failed = msg
+		if s.pending == step {
+			s.pending = 0
+		}
 		s.mu.Unlock()
 	}
 	g.agent.send(msg)
@@ -279,6 +298,10 @@ func (s *saver) close() {
 	s.cancel()
 	s.mu.Lock()
 	s.closed = true
+	pending := s.pending
 	s.mu.Unlock()
 	s.wg.Wait()
+	if pending > 0 {
+		s.lost(pending)
+	}
 }

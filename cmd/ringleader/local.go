@@ -98,6 +98,9 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	if err != nil {
 		return report, err
 	}
+	if err := plan.checkStore(ctx); err != nil { // which may be in the directory, and would have made it look occupied
+		return report, err
+	}
 	if plan.spec.How.Store == "" {
 		plan.spec.How.Store = filepath.Join(dir, runStore)
 	}
@@ -155,10 +158,7 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 			return nil, withCode(exitUsage, err)
 		}
 	}
-	if err := p.resumeFrom(ctx, o.resume, o.fork); err != nil {
-		return nil, err
-	}
-	return p, p.checkStore(ctx)
+	return p, p.resumeFrom(ctx, o.resume, o.fork)
 }
 
 // checkStore makes one attempt at writing to the store that the job names.
