@@ -56,7 +56,8 @@ func (p *planner) gang(j *logpb.Job) gang {
 }
 
 // member finds out where a member is. Silence is death only after a lease, an ended stream at once; but neither ends a
-// generation by itself, since the ring may be well: only a member that leaves does (or the absence of all).
+// generation by itself, since the ring may be well: only a member that leaves does (or the absence of all). Before the first step
+// there may be no ring; see unmade.
 func (p *planner) member(j *logpb.Job, lm *logpb.Member) member {
 	m := member{Member: lm}
 	w, known := p.v.Workers[lm.WorkerId]
