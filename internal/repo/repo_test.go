@@ -147,9 +147,9 @@ func TestRules(t *testing.T) {
 		{"generated", "false header", []string{"a.go", generatedLine + "package a"}, "a.go: says that"},
 
 		{"texts", "registry", []string{"a.md", "\nfrom pypi" + ".org"}, "a.md:2: \"pypi" + ".org\""},
-		{"texts", "machine", []string{"a.sh", "cd /work/" + "main"}, "a path of one machine"},
+		{"texts", "machine", []string{"a.sh", "cd /home/" + "someone/tree"}, "a path of one machine"},
 		{"texts", "way of making", []string{"a.go", "package a\n// Fixes " + "#12."}, "a.go:2"},
-		{"texts", "ordinary", []string{"a.md", "a user session; a colour #123456; PyPI; the work/main folder"}, ""},
+		{"texts", "ordinary", []string{"a.md", "a user session; a colour #123456; PyPI; the home folder"}, ""},
 
 		{"references", "there", []string{"a.md", "see docs/README.md, [b](docs/README.md#x), [d](docs), [u](https://x.org/CONTRIBUTING.md)", "docs/README.md", ""}, ""},
 		{"references", "document", []string{"a.go", "package a\n// See gone" + ".md."}, "a.go:2: mentions gone" + ".md"},
