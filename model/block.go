@@ -24,14 +24,14 @@ func (p *pass) block(i int, x device.Mat) device.Mat {
 // the way through each half is added by the backward of its norm.
 func (p *pass) blockBackward(i int) {
 	n, w, dx, tmp := &p.m.net.blocks[i], &p.ws.blocks[i], p.ws.dx, p.ws.dtmp
-	act := device.Matrix(p.ws.wide, w.up.Rows, w.up.Cols)
+	act := within(p.ws.wide, w.up.Rows, w.up.Cols)
 	p.linearBackward(act, p.drop(tmp, dx, place(i, 2)), w.act, n.down)
 	p.drop(act, act, place(i, 1))
 	p.lane.GELUBackward(act, act, w.up)
 	p.linearBackward(tmp, act, w.norm2.y, n.up)
 	p.normBackward(dx, tmp, w.x1, &w.norm2, n.norm2)
 
-	qkv := device.Matrix(p.ws.wide, w.qkv.Rows, w.qkv.Cols)
+	qkv := within(p.ws.wide, w.qkv.Rows, w.qkv.Cols)
 	attention := p.ws.tmp // the forward is done with it
 	p.linearBackward(attention, p.drop(tmp, dx, place(i, 0)), w.attention, n.output)
 	p.lane.AttentionBackward(qkv, attention, w.attention, w.qkv, w.lse, p.in.segments, p.m.sizes.heads)

@@ -114,6 +114,16 @@ func (s *setup) download(t testing.TB, b device.F32) []float32 {
 	return x
 }
 
+// rows are the elements of a matrix, without what pads its rows.
+func (s *setup) rows(t testing.TB, m device.Mat) []float32 {
+	t.Helper()
+	var x []float32
+	for r := range m.Rows {
+		x = append(x, s.download(t, m.RowRange(r, r+1).Data.Slice(0, m.Cols))...)
+	}
+	return x
+}
+
 // gradient is the gradient of a batch from a zeroed buffer.
 func (s *setup) gradient(t testing.TB, b *dataset.Batch) ([]float32, Result) {
 	t.Helper()
@@ -129,7 +139,7 @@ func (s *setup) gradient(t testing.TB, b *dataset.Batch) ([]float32, Result) {
 func (s *setup) embeddings(t testing.TB, b *dataset.Batch) []float32 {
 	t.Helper()
 	s.gradient(t, b)
-	return s.download(t, s.run.ws.output.unit.Data)
+	return s.rows(t, s.run.ws.output.unit)
 }
 
 func (s *setup) users(t testing.TB, b *dataset.Batch) []float32 {

@@ -50,7 +50,7 @@ func (r *Runner) embed(params device.F32, b *dataset.Batch, lo, hi int, out []fl
 	for i := range r.ws.blocks {
 		x = p.block(i, x)
 	}
-	newest := device.Matrix(r.ws.tmp.Data, len(served), r.m.sizes.width)
+	newest := r.ws.tmp.RowRange(0, len(served))
 	device.Upload(r.lane, r.ws.goal.newest, r.in.newest)
 	r.lane.Gather(newest, x, r.ws.goal.newest)
 	p.head(newest)

@@ -146,7 +146,7 @@ func TestTemperatureIdentity(t *testing.T) {
 	device.Zero(s.lane, r.sums())
 	s.lane.DenseAllAction(r.sums(), r.ws.output.y, r.ws.items.y, &r.loss)
 	for name, side := range map[string]*towerSpace{"users": &r.ws.output, "items": &r.ws.items} {
-		unit, d := s.download(t, side.unit.Data), s.download(t, side.y.Data)
+		unit, d := s.rows(t, side.unit), s.rows(t, side.y)
 		var sum float64
 		for i := range unit {
 			sum -= float64(unit[i]) * float64(d[i])

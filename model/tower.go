@@ -12,7 +12,7 @@ func (p *pass) tower(w *towerSpace, x device.Mat, n mlp) {
 
 // towerBackward takes the gradient of w.unit from w.y, and writes that of x to dx, unless it is the zero Mat.
 func (p *pass) towerBackward(dx device.Mat, w *towerSpace, x device.Mat, n mlp) {
-	dact := device.Matrix(p.ws.wide, w.up.Rows, w.up.Cols)
+	dact := within(p.ws.wide, w.up.Rows, w.up.Cols)
 	p.lane.L2NormBackward(w.y, w.y, w.unit, w.norm)
 	p.linearBackward(dact, w.y, w.act, n.down)
 	p.lane.GELUBackward(dact, dact, w.up)

@@ -95,7 +95,7 @@ func (r *Runner) reserve(withLoss bool) {
 	w.scalar = take[float32](a, 1)
 	c := r.m.columns()
 	w.dx, w.dtmp, w.dtokens = a.mat(t, s.width), a.mat(t, s.width), a.mat(t, c.end-c.action)
-	w.wide = take[float32](a, max(t*max(s.ffn, 3*s.width), items*s.itemHidden))
+	w.wide = take[float32](a, max(t*leading(max(s.ffn, 3*s.width)), items*leading(s.itemHidden)))
 }
 
 func (a *arena) norm(t int, s *sizes) normSpace {
@@ -110,5 +110,5 @@ func (a *arena) block(t int, s *sizes) blockSpace {
 }
 
 func (a *arena) tower(rows, hidden, dim int) towerSpace {
-	return towerSpace{a.mat(rows, hidden), a.mat(rows, hidden), a.mat(rows, dim), a.mat(rows, dim), take[float32](a, rows)}
+	return towerSpace{a.mat(rows, hidden), a.mat(rows, hidden), a.mat(rows, dim), device.Matrix(take[float32](a, rows*dim), rows, dim), take[float32](a, rows)}
 }

@@ -20,9 +20,6 @@ INLINE view head_view(cpu_mat qkv, int64_t first, int64_t n, int64_t head, int64
 	return v;
 }
 
-// padded keeps rows of scores at whole cache lines.
-INLINE int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
-
 INLINE int64_t longest(const int32_t *offsets, int64_t segments)
 {
 	int64_t n = 0;
@@ -39,7 +36,7 @@ INLINE int scores(float *s, int64_t ld, const view *v, int64_t lo, int64_t hi)
 // lse points at the segment's first token and the head; its elements are heads apart. So does out.
 INLINE int attend_rows(float *s, const view *v, int64_t lo, int64_t hi, float *out, int64_t ld_out, float *lse, int64_t heads)
 {
-	int64_t ld = padded(hi);
+	int64_t ld = leading(hi);
 	if (scores(s, ld, v, lo, hi)) return CPU_GEMM_FAILED;
 	for (int64_t i = lo; i < hi; i++) {
 		float *p = s + (i - lo) * ld, sum, m = exp_row(p, i + 1, &sum);
@@ -53,7 +50,7 @@ INLINE int attend_rows(float *s, const view *v, int64_t lo, int64_t hi, float *o
 INLINE int cpu_attention_body(cpu_lane *l, cpu_mat out, cpu_mat qkv, uintptr_t lse, const int32_t *offsets, int64_t segments,
 	int64_t heads)
 {
-	size_t bytes = (size_t)(ROWS * padded(longest(offsets, segments))) * sizeof(float);
+	size_t bytes = (size_t)(ROWS * leading(longest(offsets, segments))) * sizeof(float);
 	if (cpu_reserve(l, cpu_room(bytes))) return CPU_NO_MEMORY;
 	float *s = cpu_take(l, bytes);
 	for (int64_t g = 0; g < segments; g++) {
@@ -99,7 +96,7 @@ INLINE void softmax_rows(float *p, float *dp, int64_t ld, const view *v, const g
 // The block of the last rows comes first: it writes dk and dv of the whole segment, the others add.
 INLINE int attend_rows_backward(float *p, float *dp, const view *v, const grad *g, int64_t lo, int64_t hi)
 {
-	int64_t ld = padded(hi), m = hi - lo;
+	int64_t ld = leading(hi), m = hi - lo;
 	const float *dout = g->dout + lo * g->ld_dout, *q = v->q + lo * v->ld;
 	float add = hi == v->n ? 0 : 1;
 	int bad = scores(p, ld, v, lo, hi);
@@ -114,7 +111,7 @@ INLINE int attend_rows_backward(float *p, float *dp, const view *v, const grad *
 INLINE int cpu_attention_backward_body(cpu_lane *l, cpu_mat dqkv, cpu_mat dout, cpu_mat out, cpu_mat qkv, uintptr_t lse,
 	const int32_t *offsets, int64_t segments, int64_t heads)
 {
-	size_t bytes = (size_t)(ROWS * padded(longest(offsets, segments))) * sizeof(float);
+	size_t bytes = (size_t)(ROWS * leading(longest(offsets, segments))) * sizeof(float);
 	if (cpu_reserve(l, 2 * cpu_room(bytes))) return CPU_NO_MEMORY;
 	float *p = cpu_take(l, bytes), *dp = cpu_take(l, bytes);
 	int64_t width = qkv.cols / 3, d = width / heads;

@@ -57,6 +57,14 @@ typedef struct {
 INLINE float *row(cpu_mat m, int64_t r) { return (float *)m.addr + r * m.stride; }
 INLINE int dense(cpu_mat m) { return m.stride == m.cols || m.rows == 1; }
 
+// leading is the row length of scratch matrices: whole cache lines, and not a multiple of 512 bytes, where the rows of a column of blocks
+// would fall into few sets of a cache; products with a transposed matrix run twice as fast.
+INLINE int64_t leading(int64_t cols)
+{
+	int64_t n = (cols + 15) / 16 * 16;
+	return n % 128 ? n : n + 16;
+}
+
 // flat views a dense matrix as one long row, which elementwise loops prefer.
 INLINE cpu_mat flat(cpu_mat m)
 {

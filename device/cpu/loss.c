@@ -26,12 +26,12 @@ typedef struct {
 
 INLINE cpu_mat take_mat(cpu_lane *l, int64_t rows, int64_t cols)
 {
-	int64_t stride = (cols + 15) / 16 * 16;
+	int64_t stride = leading(cols);
 	cpu_mat m = {(uintptr_t)cpu_take(l, (size_t)(rows * stride) * sizeof(float)), rows, cols, stride};
 	return m;
 }
 
-INLINE size_t mat_room(int64_t rows, int64_t cols) { return cpu_room((size_t)(rows * ((cols + 15) / 16 * 16)) * sizeof(float)); }
+INLINE size_t mat_room(int64_t rows, int64_t cols) { return cpu_room((size_t)(rows * leading(cols)) * sizeof(float)); }
 
 INLINE int take_block(cpu_lane *l, block *b, const cpu_all_action *a)
 {
