@@ -197,7 +197,8 @@ type AllAction struct {
 // Loss is the loss.
 type Loss interface {
 	// DenseAllAction adds the weighted sum of pair losses, and the sum of -<u, dL/du> (which is dL/dlog tau, unclamped), to out[0] and out[1] in
-	// float64, and writes dUsers (T x D, overwritten) and dItems (I x D, overwritten). Memory is O(T + I), never T x I.
+	// float64, and writes dUsers (T x D, overwritten) and dItems (I x D, overwritten; skipped if zero: items that do not learn). Memory is
+	// O(T + I), never T x I.
 	// A segment whose whole pool is masked has the partition function of its positive alone: loss and gradient 0.
 	DenseAllAction(out F64, dUsers, dItems Mat, a *AllAction)
 }

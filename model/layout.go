@@ -68,7 +68,7 @@ type columns struct{ item, action, surface, duration, absolute, relative, gap, e
 func (m *Model) columns() columns {
 	f, s := &m.features, &m.sizes
 	var c columns
-	at := 0
+	at := s.encoded
 	put := func(to *int, on bool, width int) {
 		*to = at
 		if on {
@@ -116,7 +116,9 @@ func (m *Model) lay() {
 	}
 	n.norm = l.norm("norm", s.width)
 	n.output = l.mlp("output", s.width, s.ffn, s.dim)
-	n.items = l.mlp("items", s.vector, s.itemHidden, s.dim)
+	if s.encoded == 0 {
+		n.items = l.mlp("items", s.vector, s.itemHidden, s.dim)
+	}
 	n.theta = l.vector(true, "log_temperature", 1, logIEEE(m.what.Model.Temperature))
 }
 

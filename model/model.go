@@ -55,6 +55,7 @@ type sizes struct {
 	layers, width, heads, ffn, dim, window, itemHidden int // of the job
 	items, vector, actions, surfaces                   int // of the data
 	actionDim, surfaceDim                              int
+	encoded                                            int // width of tokens that come encoded; else 0
 }
 
 // features are the inputs that are on.
@@ -65,19 +66,21 @@ type features struct {
 // New builds the model that a job describes for a data set. Sizes must be filled in already. A feature whose column the data set does not
 // have is switched off, see Notes. The error lists everything that is wrong, by field.
 func New(w job.What, meta dataset.Meta) (*Model, error) {
-	m := &Model{what: w, horizon: int64(math.Round(w.Loss.HorizonDays * dayMS))}
-	m.sizes = sizes{
-		layers: w.Model.Layers, width: w.Model.Width, heads: w.Model.Heads, ffn: w.Model.FFN, dim: w.Model.Dim,
-		window: w.Model.Window, itemHidden: w.Model.ItemHidden,
-		items: meta.Items, vector: meta.VectorDim, actions: len(meta.Types), surfaces: len(meta.Surfaces),
-		actionDim: w.Model.ActionDim, surfaceDim: w.Model.SurfaceDim,
-	}
+	m := &Model{what: w, horizon: int64(math.Round(w.Loss.HorizonDays * dayMS)), sizes: sizesOf(&w.Model)}
+	m.sizes.items, m.sizes.vector, m.sizes.actions, m.sizes.surfaces = meta.Items, meta.VectorDim, len(meta.Types), len(meta.Surfaces)
 	m.chooseFeatures(meta)
 	if err := m.validate(&meta); err != nil {
 		return nil, fmt.Errorf("build model: %w", err)
 	}
 	m.lay()
 	return m, nil
+}
+
+func sizesOf(m *job.Model) sizes {
+	return sizes{
+		layers: m.Layers, width: m.Width, heads: m.Heads, ffn: m.FFN, dim: m.Dim, window: m.Window, itemHidden: m.ItemHidden,
+		actionDim: m.ActionDim, surfaceDim: m.SurfaceDim,
+	}
 }
 
 // Notes are what the user should know about how the job was read: features that the data set cannot fill.
@@ -117,6 +120,7 @@ func (m *Model) chooseFeatures(meta dataset.Meta) {
 	}
 }
 
+// validate checks the job, and the data set, if there is one.
 func (m *Model) validate(meta *dataset.Meta) error {
 	var errs []error
 	bad := func(wrong bool, format string, args ...any) {
@@ -140,18 +144,20 @@ func (m *Model) validate(meta *dataset.Meta) error {
 	bad(m.inputWidth() == 0, "model.drop_features: every feature is off; want at least one")
 	bad(!(w.Model.Dropout >= 0 && w.Model.Dropout < 1), "model.dropout %g: want at least 0, below 1", w.Model.Dropout)
 	bad(!(w.Model.Temperature >= minTemperature && w.Model.Temperature <= math.MaxFloat32), "model.temperature %g: want at least %g", w.Model.Temperature, minTemperature)
-	bad(s.items < 1 || s.vector < 1 || s.actions < 1, "data set with %d items, vectors of %d, %d action types: want at least 1 of each", s.items, s.vector, s.actions)
+	bad(meta != nil && (s.items < 1 || s.vector < 1 || s.actions < 1), "data set with %d items, vectors of %d, %d action types: want at least 1 of each", s.items, s.vector, s.actions)
 	bad(!(w.Loss.HorizonDays > 0 && w.Loss.HorizonDays <= 36600), "loss.horizon_days %g: want more than 0, at most 36600", w.Loss.HorizonDays)
 	bad(w.Negatives.InBatch < 0 || w.Negatives.Random < 0 || w.Negatives.InBatch+w.Negatives.Random < 1,
 		"negatives: %d in_batch, %d random: want none negative and at least one in all", w.Negatives.InBatch, w.Negatives.Random)
 	errs = append(errs,
 		m.validateObjective(),
-		meta.Suits(w),
 		oneOf("loss.logq", w.Loss.LogQ, logQOn, logQOff, logQCorrected),
 		oneOf("model.init", w.Model.Init, initIdentity, initNormal),
 		oneOf("precision", w.Precision, "float32"),
 		validateOptimizer(&w.Optimizer),
 	)
+	if meta != nil {
+		errs = append(errs, meta.Suits(w))
+	}
 	if w.Model.Init == initIdentity {
 		errs = append(errs, m.validateIdentity())
 	}

@@ -98,8 +98,6 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result
 	if err := r.goal.gather(b, r.m.sizes.items, r.logQ, r.m.what.Loss.LogQ); err != nil {
 		return err
 	}
-	var theta [1]float32
-	device.Download(r.lane, theta[:], r.m.net.theta.vec(params))
 	if err := r.prepare(b, 0, len(b.User), true); err != nil {
 		return err
 	}
@@ -107,19 +105,31 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result
 		Runner: r, params: params, grad: grad, rate: float32(r.m.what.Model.Dropout),
 		step: uint64(b.Step), shard: uint64(b.Shard),
 	}
+	return p.descend(res)
+}
+
+// descend goes forward, through the loss, and back. Items that came embedded (see EncodedGradient) have no tower.
+func (p *pass) descend(res *Result) error {
+	var theta [1]float32
+	device.Download(p.lane, theta[:], p.m.net.theta.vec(p.params))
 	x := p.encode()
 	for i := range p.ws.blocks {
 		x = p.block(i, x)
 	}
 	p.head(x)
-	p.itemTower()
+	tower := p.m.sizes.encoded == 0
+	if tower {
+		p.itemTower()
+	}
 
-	device.Zero(r.lane, r.sums())
+	device.Zero(p.lane, p.sums())
 	tau := max(expIEEE(float64(theta[0])), minTemperature)
-	r.loss = r.goal.describe(&r.ws, r.in.segments, float32(1/tau))
-	r.lane.DenseAllAction(r.sums(), r.ws.output.y, r.ws.items.y, &r.loss)
+	p.loss = p.goal.describe(&p.ws, p.in.segments, float32(1/tau))
+	p.lane.DenseAllAction(p.sums(), p.ws.output.y, p.ws.items.y, &p.loss)
 
-	p.itemTowerBackward()
+	if tower {
+		p.itemTowerBackward()
+	}
 	p.headBackward(x)
 	for i := len(p.ws.blocks) - 1; i >= 0; i-- {
 		p.blockBackward(i)
@@ -127,10 +137,10 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result
 	p.encodeBackward()
 
 	var sums [2]float64
-	device.Download(r.lane, sums[:], r.sums())
+	device.Download(p.lane, sums[:], p.sums())
 	res.Loss = sums[0]
 	p.addTemperature(float64(theta[0]), sums[1])
-	return r.lane.Sync()
+	return p.lane.Sync()
 }
 
 // addTemperature adds dL/dtheta. Below the bound the temperature does not depend on theta: nothing then pushes theta further out, but what pulls it back does.

@@ -56,6 +56,11 @@ type towerSpace struct {
 // block's room serves all blocks.
 func (r *Runner) prepare(b *dataset.Batch, lo, hi int, withLoss bool) error {
 	r.in.read(b, lo, hi, &r.m.features)
+	return r.makeRoom(withLoss)
+}
+
+// makeRoom is prepare for inputs that have been read.
+func (r *Runner) makeRoom(withLoss bool) error {
 	if err := r.arena.fit(func() { r.reserve(withLoss) }); err != nil {
 		return err
 	}
@@ -69,9 +74,9 @@ func (r *Runner) prepare(b *dataset.Batch, lo, hi int, withLoss bool) error {
 
 func (r *Runner) reserve(withLoss bool) {
 	a, w, s := &r.arena, &r.ws, &r.m.sizes
-	t := len(r.in.item)
+	t := len(r.in.recency)
 	r.in.take(a)
-	w.tokens, w.x = a.mat(t, r.m.inputWidth()), a.mat(t, s.width)
+	w.tokens, w.x = a.mat(t, r.m.inputWidth()-s.encoded), a.mat(t, s.width)
 	for i := range w.blocks {
 		if i == 0 || withLoss {
 			w.blocks[i] = a.block(t, s)

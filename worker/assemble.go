@@ -34,7 +34,7 @@ func (g *generation) obtainState(ctx context.Context) error {
 	if want != 0 {
 		return fmt.Errorf("generation %d resumes at step %d without a source for its state", g.assign.Generation, want)
 	}
-	return r.initialise()
+	return r.Initialise()
 }
 
 // assemble links up with both neighbours and checks that all members start from the same state.
@@ -55,14 +55,8 @@ func (g *generation) assemble(ctx context.Context) error {
 		return err
 	}
 	tr := exact.NewTrailer(g.size, g.replica.what.Shards, 0)
-	tr.SetDigest(g.rank, g.replica.stateDigest())
-	if err := tr.Seal(); err != nil {
-		return err
-	}
-	if err := g.group.SumInt64(ctx, g.replica.step, greetingBucket, tr.Lanes()); err != nil {
-		return err
-	}
-	if err := tr.Check(); err != nil {
+	tr.SetDigest(g.rank, g.replica.Digest())
+	if err := reduceTrailer(ctx, g.group, g.replica.step, greetingBucket, tr); err != nil {
 		return err
 	}
 	return g.verify(tr)

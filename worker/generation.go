@@ -121,7 +121,7 @@ func (g *generation) live(ctx context.Context) (err error) {
 	if err := g.assemble(ctx); err != nil {
 		return err
 	}
-	g.trailer = exact.NewTrailer(g.size, r.what.Shards, buckets(r.model.Size()))
+	g.trailer = r.NewTrailer(g.size)
 	g.stands.Store(true)
 	g.agent.cfg.Observer.Joined(g.membership())
 	for r.step < g.last() {

@@ -122,7 +122,7 @@ func TestWantAway(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("asked to leave, a member of a standing ring left alone")
 	}
-	g.replica = &replica{}
+	g.replica = &replica{Training: &Training{Engine: &Engine{}}}
 	for i, want := range [][]exact.Flag{{exact.FlagRegroup, exact.FlagDrain, exact.FlagCheckpoint}, {exact.FlagRegroup, exact.FlagDrain}} {
 		tr := exact.NewTrailer(2, 2, 0)
 		g.raiseFlags(tr)

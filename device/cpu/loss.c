@@ -93,6 +93,9 @@ INLINE int pool_forward(block *b, const cpu_all_action *a, const int32_t *segmen
 	return CPU_OK;
 }
 
+// learning tells whether the items' gradient is wanted.
+INLINE int learning(const cpu_all_action *a) { return a->ditems.addr != 0; }
+
 // pool_backward: du += beta * q*w, dw += beta * q^T*u, with q = g * softmax.
 INLINE int pool_backward(block *b, const cpu_all_action *a, int64_t rows)
 {
@@ -101,8 +104,9 @@ INLINE int pool_backward(block *b, const cpu_all_action *a, int64_t rows)
 		scale_row(row(b->s, i), b->sum[i] == 0 ? 0 : b->g[i] / b->sum[i], a->pool);
 	int bad = cpu_gemm(0, 0, rows, d, a->pool, a->inv_tau, row(b->s, 0), b->s.stride, row(a->items, 0), a->items.stride, 1,
 		row(b->du, 0), b->du.stride);
-	bad |= cpu_gemm(1, 0, a->pool, d, rows, a->inv_tau, row(b->s, 0), b->s.stride, row(b->u, 0), b->u.stride, 1,
-		row(a->ditems, 0), a->ditems.stride);
+	if (learning(a))
+		bad |= cpu_gemm(1, 0, a->pool, d, rows, a->inv_tau, row(b->s, 0), b->s.stride, row(b->u, 0), b->u.stride, 1,
+			row(a->ditems, 0), a->ditems.stride);
 	return bad ? CPU_GEMM_FAILED : CPU_OK;
 }
 
@@ -145,9 +149,10 @@ INLINE int band(block *b, const cpu_all_action *a, const int32_t *token, int64_t
 		}
 		bad |= cpu_gemm(0, 0, rows, d, n, -a->inv_tau, row(b->a, 0), b->a.stride, row(b->v, 0), b->v.stride, 1,
 			row(b->du, first), b->du.stride);
-		bad |= cpu_gemm(1, 0, n, d, rows, -a->inv_tau, row(b->a, 0), b->a.stride, u, b->u.stride, 0, row(b->dv, 0), b->dv.stride);
+		if (learning(a))
+			bad |= cpu_gemm(1, 0, n, d, rows, -a->inv_tau, row(b->a, 0), b->a.stride, u, b->u.stride, 0, row(b->dv, 0), b->dv.stride);
 		if (bad) return CPU_GEMM_FAILED;
-		for (int64_t j = 0; j < n; j++) {
+		for (int64_t j = 0; learning(a) && j < n; j++) {
 			float *to = row(a->ditems, positive[c0 + j]), *from = row(b->dv, j);
 			ELEMENTWISE
 			for (int64_t c = 0; c < d; c++) to[c] += from[c];

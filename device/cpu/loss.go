@@ -5,7 +5,7 @@ import "C"
 
 import "github.com/ringleader-dev/ringleader/device"
 
-// DenseAllAction is the loss, forward and backward.
+// DenseAllAction is the loss, forward and backward. It passes over dItems if that is zero.
 func (l *lane) DenseAllAction(out device.F64, dUsers, dItems device.Mat, a *device.AllAction) {
 	o := l.begin("DenseAllAction")
 	if a == nil {
@@ -15,7 +15,9 @@ func (l *lane) DenseAllAction(out device.F64, dUsers, dItems device.Mat, a *devi
 	o.allAction(a)
 	room(o, "out", out, 2)
 	o.mat("dUsers", dUsers, a.Users.Rows, a.Users.Cols)
-	o.mat("dItems", dItems, a.Items.Rows, a.Items.Cols)
+	if !dItems.IsZero() {
+		o.mat("dItems", dItems, a.Items.Rows, a.Items.Cols)
+	}
 	if !o.ok() {
 		return
 	}

@@ -44,6 +44,7 @@ func scenarios() []scenario {
 		{"DenseAllActionLarge", denseAllActionLarge},
 		{"DenseAllActionMasked", denseAllActionMasked},
 		{"DenseAllActionEmpty", denseAllActionEmpty},
+		{"DenseAllActionFrozen", denseAllActionFrozen},
 		{"Fixed", fixed},
 		{"SquaredNorm", squaredNorm},
 		{"Hash", hash},

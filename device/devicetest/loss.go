@@ -176,3 +176,13 @@ func denseAllActionEmpty(e *env) {
 		same(e, "dItems", di, make([]float32, len(di)))
 	}
 }
+
+// denseAllActionFrozen: without the items' gradient, the rest is the same bit for bit.
+func denseAllActionFrozen(e *env) {
+	p := e.problem(shape{segments: []int{40, 0, 7}, positives: []int{60, 2, 9}, dim: 5, pool: 40, items: 70})
+	want, wantUsers, _ := p.run(e, 2)
+	out, du := buf(e, []float64{3.5, -2}), e.mat(junk(p.users.rows, p.dim), 2)
+	e.lane.DenseAllAction(out, du, device.Mat{}, p.args(e, 2))
+	same(e, "out", read(e, out), want)
+	same(e, "dUsers", e.get(du), wantUsers)
+}

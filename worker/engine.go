@@ -1,0 +1,147 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/job"
+	"github.com/ringleader-dev/ringleader/model"
+)
+
+// Engine computes a job's updates on one device: it owns the state and the lanes, sums the gradients of shards, and applies the sum. It
+// knows nothing of the gang, nor where a shard's users come from: that is its Gradients' business. A step is
+//
+//	Compute   the gradients of this member's shards, summed on each lane
+//	Digest    proves the state that they were computed from
+//	Reduce    sums over lanes, then over members
+//	Verify    refuses a sum that no update may read
+//	Update    applies it
+//
+// One goroutine trains with it; others may copy the state at a step boundary.
+type Engine struct {
+	what   job.What
+	digest ringleader.Digest // of what
+	dev    device.Device
+	model  *model.Model
+	steps  ringleader.Step // of the whole job
+	lanes  []*lane
+	copier device.Lane // copies the state out beside the lanes that train; mu guards it
+
+	// The state. mu is held during an update, while a state is replaced and while it is copied out.
+	mu             sync.Mutex
+	params, m1, m2 device.F32
+	scalars        checkpoints.Scalars
+	step           ringleader.Step // -1: no state yet
+	momentHash     uint64          // of m1 and m2, taken when they were written
+
+	// The gradient on the host, where the ring sums it, and room for a part of one lane's: integers or floats. Only the training
+	// goroutine uses them.
+	sums, sumPart     []int64
+	floats, floatPart []float32
+}
+
+// EngineConfig says what an engine computes.
+type EngineConfig struct {
+	What   job.What // shards, reduction; its digest is part of the state's
+	Model  *model.Model
+	Steps  ringleader.Step // of the whole job
+	Device device.Device
+	Beat   *beat                                    // advanced by every operator; may be nil
+	Open   func(ops device.Lane) (Gradients, error) // for each lane
+}
+
+// partElements is how much of another lane's sum is on the host at a time.
+const partElements = 1 << 16
+
+// noState is the step of an engine that holds no state.
+const noState ringleader.Step = -1
+
+// OpenEngine reserves the memory of the state and the lanes. There is no state yet.
+func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
+	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState}
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
+	n := e.model.Size()
+	for _, buf := range []*device.F32{&e.params, &e.m1, &e.m2} {
+		if *buf, err = device.Alloc[float32](e.dev, n); err != nil {
+			return nil, fmt.Errorf("reserve state of %d parameters: %w", n, err)
+		}
+	}
+	if e.copier, err = e.dev.NewLane(cfg.Beat); err != nil {
+		return nil, fmt.Errorf("open lane of %s: %w", e.dev.Name(), err)
+	}
+	for i := range e.dev.Lanes() {
+		l, err := e.openLane(&cfg)
+		if err != nil {
+			return nil, fmt.Errorf("open lane %d of %s: %w", i, e.dev.Name(), err)
+		}
+		e.lanes = append(e.lanes, l)
+	}
+	if e.exact() {
+		e.sums, e.sumPart = make([]int64, n), make([]int64, min(n, partElements))
+	} else {
+		e.floats, e.floatPart = make([]float32, n), make([]float32, min(n, partElements))
+	}
+	return e, nil
+}
+
+// exact tells whether the job's sums are exact.
+func (e *Engine) exact() bool { return e.what.Reduction == "exact64" }
+
+// Close waits for whoever is still copying the state out, and releases everything.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.step = noState
+	if e.copier != nil {
+		// It only copied; a copy that failed was reported to whoever asked for it.
+		_ = e.copier.Close()
+		e.copier = nil
+	}
+	for _, l := range e.lanes {
+		l.close(e.dev)
+	}
+	e.lanes = nil
+	for _, b := range []*device.F32{&e.params, &e.m1, &e.m2} {
+		if b.Addr != 0 {
+			e.dev.Free(b.Addr)
+		}
+		*b = device.F32{}
+	}
+}
+
+// check returns what broke a lane, if something did: its errors stay. A device that failed once is not trusted again.
+func (e *Engine) check() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	errs := []error{e.copier.Sync()}
+	for _, l := range e.lanes {
+		errs = append(errs, l.ops.Sync())
+	}
+	err := errors.Join(errs...)
+	if err != nil {
+		e.step = noState
+	}
+	return err
+}
+
+// forget gives up the state; the memory stays.
+func (e *Engine) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.step = noState
+}
+
+// at returns the completed steps of the state held.
+func (e *Engine) at() ringleader.Step {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.step
+}

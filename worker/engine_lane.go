@@ -1,0 +1,106 @@
+package worker
+
+import (
+	"fmt"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
+	"github.com/ringleader-dev/ringleader/model"
+)
+
+// Gradients computes gradients of shards, one after another, on one lane.
+type Gradients interface {
+	// Gradient adds the gradient of a shard's loss for the update from step to step+1, summed over its users, to grad. params and
+	// grad are flat vectors of the model's size. The result depends on nothing but its arguments.
+	Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard) (ShardResult, error)
+	// Close releases its memory; the lane stays open.
+	Close()
+}
+
+// ShardResult is what one shard contributes to the trailer.
+type ShardResult struct {
+	model.Result
+	Visits int    // users of the shard in this step, with or without a target
+	Ledger uint64 // of the users that were really in the batch
+
+	nan, overflow int64 // elements that could not be converted
+}
+
+// lane computes shards one after another and keeps the sum of their gradients. An engine has as many as its device: that
+// is all the parallelism inside a step, and it cannot change a bit, because a shard is computed alone and sums are exact.
+type lane struct {
+	ops       device.Lane
+	gradients Gradients
+	grad      device.F32 // one shard's gradient
+	sum       device.I64 // exact64: fixed-point sum over the lane's shards
+	float     device.F32 // float32: plain sum over the lane's shards
+	bad       device.I64 // NaN and overflow counts of one conversion
+}
+
+func (e *Engine) openLane(cfg *EngineConfig) (*lane, error) {
+	l := &lane{}
+	var err error
+	if l.ops, err = e.dev.NewLane(cfg.Beat); err != nil {
+		return nil, err
+	}
+	n := e.model.Size()
+	if l.grad, err = device.Alloc[float32](e.dev, n); err == nil {
+		l.bad, err = device.Alloc[int64](e.dev, 2)
+	}
+	if err == nil && e.exact() {
+		l.sum, err = device.Alloc[int64](e.dev, n)
+	} else if err == nil {
+		l.float, err = device.Alloc[float32](e.dev, n)
+	}
+	if err == nil {
+		l.gradients, err = cfg.Open(l.ops)
+	}
+	if err != nil {
+		l.close(e.dev)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *lane) close(dev device.Device) {
+	if l.gradients != nil {
+		l.gradients.Close()
+	}
+	for _, addr := range []uintptr{l.grad.Addr, l.sum.Addr, l.float.Addr, l.bad.Addr} {
+		if addr != 0 {
+			dev.Free(addr)
+		}
+	}
+	// What the lane could still report has been reported by Sync.
+	_ = l.ops.Close()
+}
+
+// reset clears the sums before a step.
+func (l *lane) reset() {
+	if l.sum.Addr != 0 {
+		device.Zero(l.ops, l.sum)
+	} else {
+		device.Zero(l.ops, l.float)
+	}
+}
+
+// shard adds one shard's gradient for the coming update.
+func (l *lane) shard(e *Engine, s ringleader.Shard) (ShardResult, error) {
+	device.Zero(l.ops, l.grad)
+	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s)
+	if err != nil {
+		return res, fmt.Errorf("shard %d: %w", s, err)
+	}
+	if !e.exact() {
+		n := l.grad.N
+		l.ops.Add(device.Matrix(l.float, 1, n), device.Matrix(l.float, 1, n), device.Matrix(l.grad, 1, n))
+		return res, l.ops.Sync()
+	}
+	device.Zero(l.ops, l.bad)
+	l.ops.ToFixed(l.sum, l.grad, exact.Limit(e.what.Shards), l.bad)
+	var bad [2]int64
+	device.Download(l.ops, bad[:], l.bad)
+	res.nan, res.overflow = bad[0], bad[1]
+	return res, l.ops.Sync()
+}

@@ -1,0 +1,95 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
+)
+
+// Initialise gives the engine the state at step 0, a pure function of the job.
+func (e *Engine) Initialise() error {
+	params := make([]float32, e.model.Size())
+	if err := e.model.Init(params); err != nil {
+		return &jobError{fmt.Errorf("initialise parameters: %w", err)}
+	}
+	zero := make([]float32, len(params))
+	return e.install(params, zero, zero, checkpoints.Scalars{Beta1Power: 1, Beta2Power: 1}, 0)
+}
+
+// load replaces the state by one from a checkpoint.
+func (e *Engine) load(st *checkpoints.State) error {
+	if err := st.Match(e.tensors(make([]float32, e.model.Size()))); err != nil {
+		return &jobError{err}
+	}
+	return e.install(flatten(st.Params), flatten(st.Moment1), flatten(st.Moment2), st.Scalars, st.Step)
+}
+
+func (e *Engine) install(params, m1, m2 []float32, s checkpoints.Scalars, step ringleader.Step) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ops := e.lanes[0].ops
+	device.Upload(ops, e.params, params)
+	device.Upload(ops, e.m1, m1)
+	device.Upload(ops, e.m2, m2)
+	e.momentHash = e.hashMoments()
+	e.scalars, e.step = s, noState
+	if err := ops.Sync(); err != nil {
+		return fmt.Errorf("install state at step %d: %w", step, err)
+	}
+	e.step = step
+	return nil
+}
+
+// hashMoments is the moments' part of the state digest. mu is held.
+func (e *Engine) hashMoments() uint64 {
+	n := uint64(e.model.Size())
+	ops := e.lanes[0].ops
+	return ops.Hash(e.m1, n) + ops.Hash(e.m2, 2*n)
+}
+
+// Digest proves the state that the coming update will read. Only the training goroutine calls it.
+func (e *Engine) Digest() ringleader.Digest {
+	sum := e.lanes[0].ops.Hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), uint64(3*e.model.Size()))
+	return exact.FinishDigest(sum, e.step, e.digest)
+}
+
+// snapshot copies the state to the host: the only part of a checkpoint that training waits for. Any goroutine may call it.
+func (e *Engine) snapshot() (*checkpoints.State, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.step == noState {
+		return nil, errors.New("no state is held")
+	}
+	st := &checkpoints.State{Job: e.digest, Step: e.step, Scalars: e.scalars}
+	for _, part := range []struct {
+		to   *[]checkpoints.Tensor
+		from device.F32
+	}{{&st.Params, e.params}, {&st.Moment1, e.m1}, {&st.Moment2, e.m2}} {
+		flat := make([]float32, e.model.Size())
+		device.Download(e.copier, flat, part.from)
+		*part.to = e.tensors(flat)
+	}
+	return st, e.copier.Sync()
+}
+
+// tensors names the parts of a flat vector.
+func (e *Engine) tensors(flat []float32) []checkpoints.Tensor {
+	var ts []checkpoints.Tensor
+	for _, t := range e.model.Tensors() {
+		ts = append(ts, checkpoints.Tensor{Name: t.Name, Shape: slices.Clone(t.Shape), Data: flat[t.Offset : t.Offset+t.Len()]})
+	}
+	return ts
+}
+
+func flatten(ts []checkpoints.Tensor) []float32 {
+	var flat []float32
+	for _, t := range ts {
+		flat = append(flat, t.Data...)
+	}
+	return flat
+}
