@@ -135,24 +135,38 @@ type Dense interface {
 	MatMul(dst Mat, alpha float32, a Mat, transA bool, b Mat, transB bool, beta float32)
 	// Linear: y[R,O] = x[R,I] * w[O,I]^T + bias[O]. An empty bias is none.
 	Linear(y, x, w Mat, bias F32)
-	// LinearBackward: dx[R,I] = dy[R,O]*w (skipped if dx is zero), dw[O,I] += dy^T*x, dbias[O] += column sums of dy
-	// (skipped if empty).
-	LinearBackward(dx, dw Mat, dbias F32, dy, x, w Mat)
+	// LinearGELU: with t = x*w^T + bias, y = drop(GELU(t)) and slope (not written if zero) the derivative of y by t, GELU(t) = t/2 * (1 + erf(t/sqrt 2)).
+	LinearGELU(y, slope, x, w Mat, bias F32, drop Dropping)
+	// LinearAdd: y = residual + drop(x*w^T + bias), and then LayerNorm(y, norm), unless norm is zero. y is none of the operands.
+	LinearAdd(y, residual, x, w Mat, bias F32, drop Dropping, norm Norm)
+	// LinearBackward: dx[R,I] = dy[R,O]*w (skipped if dx is zero), times slope[R,I] elementwise unless that is zero: the way back through what
+	// gave x. dw[O,I] += dy^T*x, dbias[O] += column sums of dy (skipped if empty).
+	LinearBackward(dx, dw Mat, dbias F32, dy, x, w, slope Mat)
 	// Add: dst = a + b; dst may be a or b.
 	Add(dst, a, b Mat)
-	// GELU: y = x/2 * (1 + erf(x/sqrt 2)). GELUBackward: dx = dy * GELU'(x); dx may be dy.
-	GELU(y, x Mat)
-	GELUBackward(dx, dy, x Mat)
-	// LayerNorm over columns: y = (x-mean)*rstd*gamma + beta, eps 1e-5 inside the root; mean and rstd have a row's element each.
-	LayerNorm(y, x Mat, gamma, beta, mean, rstd F32)
+	// LayerNorm normalises the rows of x.
+	LayerNorm(x Mat, norm Norm)
 	// LayerNormBackward: dx += gradient through the normalisation (x feeds a residual too), dgamma +=, dbeta +=.
 	LayerNormBackward(dx Mat, dgamma, dbeta F32, dy, x Mat, gamma, mean, rstd F32)
 	// L2Norm: y = x/norm, norm[r] = max(||x_r||, 1e-12). L2NormBackward: dx = (dy - <dy,y>y)/norm; dx may be dy.
 	L2Norm(y Mat, norm F32, x Mat)
 	L2NormBackward(dx, dy, y Mat, norm F32)
-	// Dropout: element i (row-major, ignoring stride) is kept if number i of the stream key (internal/counter.At) >> 40 is at least
-	// rate*2^24, and then divided by 1-rate; else 0. y may be x. It is its own backward.
-	Dropout(y, x Mat, key uint64, rate float32)
+	// Dropout: y = drop(x); y may be x. It is its own backward.
+	Dropout(y, x Mat, drop Dropping)
+}
+
+// Dropping is dropout: element i of a matrix (row-major, ignoring stride) is kept if number i of the stream Key (internal/counter.At) >> 40 is at
+// least Rate*2^24, and then divided by 1-Rate; else it becomes 0. Rate is in [0, 1); 0 is none.
+type Dropping struct {
+	Key  uint64
+	Rate float32
+}
+
+// Norm is a layer normalisation of R x C rows x: Y = (x-Mean)*RStd*Gamma + Beta, eps 1e-5 inside the root. Gamma and Beta have C elements; Mean and RStd receive R for the
+// backward. The zero Norm is none.
+type Norm struct {
+	Y                       Mat
+	Gamma, Beta, Mean, RStd F32
 }
 
 // Sequence are the operators on packed sequences.

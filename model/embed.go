@@ -46,14 +46,12 @@ func (r *Runner) embed(params device.F32, b *dataset.Batch, lo, hi int, out []fl
 		return nil
 	}
 	p := pass{Runner: r, params: params}
-	x := p.encode()
-	for i := range r.ws.blocks {
-		x = p.block(i, x)
-	}
+	x := p.blocks(p.encode(), device.Norm{})
 	newest := r.ws.tmp.RowRange(0, len(served))
 	device.Upload(r.lane, r.ws.goal.newest, r.in.newest)
 	r.lane.Gather(newest, x, r.ws.goal.newest)
-	p.head(newest)
+	r.lane.LayerNorm(newest, p.finalNorm())
+	p.head()
 	dim := r.m.sizes.dim
 	r.rows = slices.Grow(r.rows[:0], len(served)*dim)[:len(served)*dim]
 	device.Download(r.lane, r.rows, r.ws.output.unit.Data)
@@ -90,7 +88,7 @@ func (r *Runner) embedItems(params device.F32, lo, hi int, out []float32) error 
 		a := &r.arena
 		w.goal.items = take[int32](a, n)
 		w.zeros = take[float32](a, max(n, s.vector))
-		w.vector, w.items = a.mat(n, s.vector), a.tower(n, s.itemHidden, s.dim)
+		w.vector, w.items = a.mat(n, s.vector), a.tower(n, s.itemHidden, s.dim, false)
 	})
 	if err != nil {
 		return err

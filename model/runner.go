@@ -112,11 +112,8 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result
 func (p *pass) descend(res *Result) error {
 	var theta [1]float32
 	device.Download(p.lane, theta[:], p.m.net.theta.vec(p.params))
-	x := p.encode()
-	for i := range p.ws.blocks {
-		x = p.block(i, x)
-	}
-	p.head(x)
+	x := p.blocks(p.encode(), p.finalNorm())
+	p.head()
 	tower := p.m.sizes.encoded == 0
 	if tower {
 		p.itemTower()
@@ -161,12 +158,20 @@ type pass struct {
 	step, shard  uint64
 }
 
-// drop is x with dropout, in y, or x itself if there is none. Every place of the network has a stream of its own, in which the backward finds it again.
-func (p *pass) drop(y, x device.Mat, place int) device.Mat {
+// dropping is the dropout at a place of the network, each of which has a stream of its own, where the backward finds it again.
+func (p *pass) dropping(place int) device.Dropping {
 	if p.rate == 0 {
+		return device.Dropping{}
+	}
+	return device.Dropping{Key: counter.Key(p.m.what.Seed, counter.Dropout, p.step, p.shard, uint64(place)), Rate: p.rate}
+}
+
+// drop is x with dropout, in y, or x itself if there is none.
+func (p *pass) drop(y, x device.Mat, d device.Dropping) device.Mat {
+	if d.Rate == 0 {
 		return x
 	}
-	p.lane.Dropout(y, x, counter.Key(p.m.what.Seed, counter.Dropout, p.step, p.shard, uint64(place)), p.rate)
+	p.lane.Dropout(y, x, d)
 	return y
 }
 
@@ -174,7 +179,15 @@ func (p *pass) linear(y, x device.Mat, l linear) {
 	p.lane.Linear(y, x, l.weight.mat(p.params), l.bias.vec(p.params))
 }
 
-// linearBackward writes the gradient of x to dx, unless that is the zero Mat, and adds those of the parameters.
-func (p *pass) linearBackward(dx, dy, x device.Mat, l linear) {
-	p.lane.LinearBackward(dx, l.weight.mat(p.grad), l.bias.vec(p.grad), dy, x, l.weight.mat(p.params))
+func (p *pass) linearGELU(y, slope, x device.Mat, l linear, d device.Dropping) {
+	p.lane.LinearGELU(y, slope, x, l.weight.mat(p.params), l.bias.vec(p.params), d)
+}
+
+func (p *pass) linearAdd(y, residual, x device.Mat, l linear, d device.Dropping, after device.Norm) {
+	p.lane.LinearAdd(y, residual, x, l.weight.mat(p.params), l.bias.vec(p.params), d, after)
+}
+
+// linearBackward writes the gradient of x, times slope unless that is the zero Mat, to dx, unless that is, and adds those of the parameters.
+func (p *pass) linearBackward(dx, dy, x device.Mat, l linear, slope device.Mat) {
+	p.lane.LinearBackward(dx, l.weight.mat(p.grad), l.bias.vec(p.grad), dy, x, l.weight.mat(p.params), slope)
 }

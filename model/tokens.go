@@ -130,17 +130,17 @@ func (p *pass) encode() device.Mat {
 	if f.position {
 		p.lane.GatherAdd(x, n.position.mat(p.params), in.recency)
 	}
-	return p.drop(x, x, 0)
+	return p.drop(x, x, p.dropping(0))
 }
 
 // encodeBackward takes the gradient of x0 from ws.dx. The item vectors are frozen: only the columns behind them need one.
 func (p *pass) encodeBackward() {
 	n, f, c, in := &p.m.net, &p.m.features, p.m.columns(), &p.in.dev
-	dx := p.drop(p.ws.dx, p.ws.dx, 0)
+	dx := p.drop(p.ws.dx, p.ws.dx, p.dropping(0))
 	if f.position {
 		p.lane.ScatterAdd(n.position.mat(p.grad), dx, in.recency)
 	}
-	p.linearBackward(device.Mat{}, dx, p.ws.tokens, n.input)
+	p.linearBackward(device.Mat{}, dx, p.ws.tokens, n.input, device.Mat{})
 	if !f.action && !f.surface && !f.absolute && !f.relative && !f.gap {
 		return
 	}

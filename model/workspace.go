@@ -39,17 +39,18 @@ type blockSpace struct {
 	lse       device.F32 // T*heads
 	x1        device.Mat // T x H: with attention added
 	norm2     normSpace
-	up, act   device.Mat // T x FFN: before and after GELU and dropout
+	act       device.Mat // T x FFN: after GELU and dropout
+	slope     device.Mat // T x FFN: and the derivative of that; with a gradient only
 	x2        device.Mat // T x H: with the feed-forward part added
 
 	x0 device.Mat // the input; set by the forward
 }
 
 type towerSpace struct {
-	up, act device.Mat // R x hidden
-	y       device.Mat // R x D: before normalisation; its gradient on the way back
-	unit    device.Mat // R x D
-	norm    device.F32
+	act, slope device.Mat // R x hidden, as those of a block
+	y          device.Mat // R x D: before normalisation; its gradient on the way back
+	unit       device.Mat // R x D
+	norm       device.F32
 }
 
 // prepare takes users lo..hi-1 of a batch to the device and makes room: with the loss, for everything the way back needs; without, one
@@ -79,7 +80,7 @@ func (r *Runner) reserve(withLoss bool) {
 	w.tokens, w.x = a.mat(t, r.m.inputWidth()-s.encoded), a.mat(t, s.width)
 	for i := range w.blocks {
 		if i == 0 || withLoss {
-			w.blocks[i] = a.block(t, s)
+			w.blocks[i] = a.block(t, s, withLoss)
 		} else {
 			w.blocks[i] = w.blocks[0]
 		}
@@ -88,13 +89,13 @@ func (r *Runner) reserve(withLoss bool) {
 	if !withLoss {
 		served := len(r.in.newest)
 		w.goal.newest = take[int32](a, served)
-		w.final, w.output = a.norm(served, s), a.tower(served, s.ffn, s.dim)
+		w.final, w.output = a.norm(served, s), a.tower(served, s.ffn, s.dim, false)
 		w.zeros = take[float32](a, max(t, s.vector))
 		return
 	}
 	items := len(r.goal.items)
-	w.final, w.output = a.norm(t, s), a.tower(t, s.ffn, s.dim)
-	w.vector, w.items = a.mat(items, s.vector), a.tower(items, s.itemHidden, s.dim)
+	w.final, w.output = a.norm(t, s), a.tower(t, s.ffn, s.dim, true)
+	w.vector, w.items = a.mat(items, s.vector), a.tower(items, s.itemHidden, s.dim, true)
 	w.zeros = take[float32](a, max(t, items, s.vector))
 	w.goal.take(a, &r.goal)
 	w.scalar = take[float32](a, 1)
@@ -107,13 +108,23 @@ func (a *arena) norm(t int, s *sizes) normSpace {
 	return normSpace{a.mat(t, s.width), take[float32](a, t), take[float32](a, t)}
 }
 
-func (a *arena) block(t int, s *sizes) blockSpace {
-	return blockSpace{
+func (a *arena) block(t int, s *sizes, withLoss bool) blockSpace {
+	b := blockSpace{
 		norm1: a.norm(t, s), qkv: a.mat(t, 3*s.width), attention: a.mat(t, s.width), lse: take[float32](a, t*s.heads), x1: a.mat(t, s.width),
-		norm2: a.norm(t, s), up: a.mat(t, s.ffn), act: a.mat(t, s.ffn), x2: a.mat(t, s.width),
+		norm2: a.norm(t, s), act: a.mat(t, s.ffn), x2: a.mat(t, s.width),
 	}
+	if withLoss {
+		b.slope = a.mat(t, s.ffn)
+	}
+	return b
 }
 
-func (a *arena) tower(rows, hidden, dim int) towerSpace {
-	return towerSpace{a.mat(rows, hidden), a.mat(rows, hidden), a.mat(rows, dim), device.Matrix(take[float32](a, rows*dim), rows, dim), take[float32](a, rows)}
+func (a *arena) tower(rows, hidden, dim int, withLoss bool) towerSpace {
+	t := towerSpace{
+		act: a.mat(rows, hidden), y: a.mat(rows, dim), unit: device.Matrix(take[float32](a, rows*dim), rows, dim), norm: take[float32](a, rows),
+	}
+	if withLoss {
+		t.slope = a.mat(rows, hidden)
+	}
+	return t
 }

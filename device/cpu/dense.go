@@ -50,23 +50,53 @@ func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
 	}
 }
 
-// LinearBackward passes over dx and dw if they are zero, and dbias if it is empty.
-func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w device.Mat) {
+// LinearGELU also gives the slope, if it is wanted.
+func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop device.Dropping) {
+	o := l.begin("LinearGELU")
+	o.linear(y, x, w, bias)
+	o.wanted("slope", slope, y.Rows, y.Cols)
+	o.dropping(drop)
+	if o.ok() {
+		o.end(C.cpu_linear_gelu(l.c, mat(y), mat(slope), mat(x), mat(w), addr(bias), dropping(drop)))
+	}
+}
+
+// LinearAdd normalises the sum, if that is wanted.
+func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop device.Dropping, norm device.Norm) {
+	o := l.begin("LinearAdd")
+	o.linear(y, x, w, bias)
+	o.mat("residual", residual, y.Rows, y.Cols)
+	o.dropping(drop)
+	if !norm.Y.IsZero() {
+		o.norm(y, norm)
+	}
+	if o.ok() {
+		o.end(C.cpu_linear_add(l.c, mat(y), mat(residual), mat(x), mat(w), addr(bias), dropping(drop), norming(norm)))
+	}
+}
+
+// linear checks the operands of a map with a bias.
+func (o op) linear(y, x, w device.Mat, bias device.F32) {
+	o.mat("x", x, x.Rows, x.Cols)
+	o.mat("w", w, w.Rows, x.Cols)
+	o.mat("y", y, x.Rows, w.Rows)
+	vec(o, "bias", bias, w.Rows)
+}
+
+// LinearBackward passes over dx, dw and slope if they are zero, and dbias if it is empty.
+func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slope device.Mat) {
 	o := l.begin("LinearBackward")
 	o.mat("dy", dy, dy.Rows, dy.Cols)
 	o.mat("x", x, dy.Rows, x.Cols)
 	o.mat("w", w, dy.Cols, x.Cols)
-	if !dx.IsZero() {
-		o.mat("dx", dx, x.Rows, x.Cols)
-	}
-	if !dw.IsZero() {
-		o.mat("dw", dw, w.Rows, w.Cols)
-	}
+	o.wanted("dx", dx, x.Rows, x.Cols)
+	o.wanted("slope", slope, x.Rows, x.Cols)
+	o.wanted("dw", dw, w.Rows, w.Cols)
 	if dbias.N != 0 {
 		vec(o, "dbias", dbias, dy.Cols)
 	}
 	if o.ok() {
-		o.end(C.cpu_linear_backward(l.c, mat(dx), mat(dw), optional(dbias), mat(dy), mat(x), mat(w)))
+		o.end(C.cpu_linear_backward(l.c, mat(dx), mat(dw), optional(dbias), mat(dy), mat(x), mat(w), mat(slope)))
 	}
 }
 
@@ -81,39 +111,26 @@ func (l *lane) Add(dst, a, b device.Mat) {
 	}
 }
 
-// GELU is exact, not the approximation by tanh.
-func (l *lane) GELU(y, x device.Mat) {
-	o := l.begin("GELU")
-	o.mat("y", y, y.Rows, y.Cols)
-	o.mat("x", x, y.Rows, y.Cols)
-	if o.ok() {
-		o.end(C.cpu_gelu(l.c, mat(y), mat(x)))
-	}
-}
-
-// GELUBackward takes GELU's input.
-func (l *lane) GELUBackward(dx, dy, x device.Mat) {
-	o := l.begin("GELUBackward")
-	o.mat("dx", dx, dx.Rows, dx.Cols)
-	o.mat("dy", dy, dx.Rows, dx.Cols)
-	o.mat("x", x, dx.Rows, dx.Cols)
-	if o.ok() {
-		o.end(C.cpu_gelu_backward(l.c, mat(dx), mat(dy), mat(x)))
-	}
-}
-
 // LayerNorm normalises rows.
-func (l *lane) LayerNorm(y, x device.Mat, gamma, beta, mean, rstd device.F32) {
+func (l *lane) LayerNorm(x device.Mat, norm device.Norm) {
 	o := l.begin("LayerNorm")
 	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("y", y, x.Rows, x.Cols)
-	vec(o, "gamma", gamma, x.Cols)
-	vec(o, "beta", beta, x.Cols)
-	vec(o, "mean", mean, x.Rows)
-	vec(o, "rstd", rstd, x.Rows)
+	o.norm(x, norm)
 	if o.ok() {
-		o.end(C.cpu_layer_norm(l.c, mat(y), mat(x), addr(gamma), addr(beta), addr(mean), addr(rstd)))
+		o.end(C.cpu_layer_norm(l.c, mat(x), norming(norm)))
 	}
+}
+
+func (o op) norm(x device.Mat, n device.Norm) {
+	o.mat("norm.Y", n.Y, x.Rows, x.Cols)
+	vec(o, "norm.Gamma", n.Gamma, x.Cols)
+	vec(o, "norm.Beta", n.Beta, x.Cols)
+	vec(o, "norm.Mean", n.Mean, x.Rows)
+	vec(o, "norm.RStd", n.RStd, x.Rows)
+}
+
+func norming(n device.Norm) C.cpu_norm {
+	return C.cpu_norm{y: mat(n.Y), gamma: addr(n.Gamma), beta: addr(n.Beta), mean: addr(n.Mean), rstd: addr(n.RStd)}
 }
 
 // LayerNormBackward adds to dx, dgamma and dbeta.
@@ -155,15 +172,22 @@ func (l *lane) L2NormBackward(dx, dy, y device.Mat, norm device.F32) {
 	}
 }
 
-// Dropout drops with probability rate, 0 <= rate < 1.
-func (l *lane) Dropout(y, x device.Mat, key uint64, rate float32) {
+// Dropout drops.
+func (l *lane) Dropout(y, x device.Mat, drop device.Dropping) {
 	o := l.begin("Dropout")
 	o.mat("y", y, y.Rows, y.Cols)
 	o.mat("x", x, y.Rows, y.Cols)
-	o.want(rate >= 0 && rate < 1, "rate is %v: want at least 0 and less than 1", rate)
+	o.dropping(drop)
 	if o.ok() {
-		// A draw is a whole number, so that "at least rate*2^24" is "at least its ceiling".
-		threshold := uint32(math.Ceil(float64(rate) * (1 << 24)))
-		o.end(C.cpu_dropout(l.c, mat(y), mat(x), C.uint64_t(key), C.uint32_t(threshold), C.float(1-rate)))
+		o.end(C.cpu_dropout(l.c, mat(y), mat(x), dropping(drop)))
 	}
+}
+
+func (o op) dropping(d device.Dropping) {
+	o.want(d.Rate >= 0 && d.Rate < 1, "drop.Rate is %v: want at least 0 and less than 1", d.Rate)
+}
+
+func dropping(d device.Dropping) C.cpu_dropping {
+	// A draw is a whole number, so that "at least rate*2^24" is "at least its ceiling".
+	return C.cpu_dropping{key: C.uint64_t(d.Key), threshold: C.uint32_t(math.Ceil(float64(d.Rate) * (1 << 24))), keep: C.float(1 - d.Rate)}
 }

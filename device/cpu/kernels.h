@@ -97,15 +97,27 @@ void cpu_dnnl_version(int *major, int *minor, int *patch);
 
 // dense.c
 int cpu_matmul(cpu_lane *l, cpu_mat dst, float alpha, cpu_mat a, int ta, cpu_mat b, int tb, float beta);
-int cpu_linear(cpu_lane *l, cpu_mat y, cpu_mat x, cpu_mat w, uintptr_t bias);
-int cpu_linear_backward(cpu_lane *l, cpu_mat dx, cpu_mat dw, uintptr_t dbias, cpu_mat dy, cpu_mat x, cpu_mat w);
 int cpu_add(cpu_lane *l, cpu_mat dst, cpu_mat a, cpu_mat b);
-int cpu_gelu(cpu_lane *l, cpu_mat y, cpu_mat x);
-int cpu_gelu_backward(cpu_lane *l, cpu_mat dx, cpu_mat dy, cpu_mat x);
-int cpu_dropout(cpu_lane *l, cpu_mat y, cpu_mat x, uint64_t key, uint32_t threshold, float keep);
+// Dropout: number i of the stream key decides about element i; threshold 0 is none.
+typedef struct {
+	uint64_t key;
+	uint32_t threshold; // a draw of 24 bits is kept if it is at least this
+	float keep;         // and then divided by this
+} cpu_dropping;
+int cpu_dropout(cpu_lane *l, cpu_mat y, cpu_mat x, cpu_dropping drop);
+
+// linear.c
+typedef struct {
+	cpu_mat y;
+	uintptr_t gamma, beta, mean, rstd;
+} cpu_norm;
+int cpu_linear(cpu_lane *l, cpu_mat y, cpu_mat x, cpu_mat w, uintptr_t bias);
+int cpu_linear_gelu(cpu_lane *l, cpu_mat y, cpu_mat slope, cpu_mat x, cpu_mat w, uintptr_t bias, cpu_dropping drop);
+int cpu_linear_add(cpu_lane *l, cpu_mat y, cpu_mat residual, cpu_mat x, cpu_mat w, uintptr_t bias, cpu_dropping drop, cpu_norm norm);
+int cpu_linear_backward(cpu_lane *l, cpu_mat dx, cpu_mat dw, uintptr_t dbias, cpu_mat dy, cpu_mat x, cpu_mat w, cpu_mat slope);
 
 // norm.c
-int cpu_layer_norm(cpu_lane *l, cpu_mat y, cpu_mat x, uintptr_t gamma, uintptr_t beta, uintptr_t mean, uintptr_t rstd);
+int cpu_layer_norm(cpu_lane *l, cpu_mat x, cpu_norm to);
 int cpu_layer_norm_backward(cpu_lane *l, cpu_mat dx, uintptr_t dgamma, uintptr_t dbeta, cpu_mat dy, cpu_mat x, uintptr_t gamma,
 	uintptr_t mean, uintptr_t rstd);
 int cpu_l2_norm(cpu_lane *l, cpu_mat y, uintptr_t norm, cpu_mat x);

@@ -100,6 +100,13 @@ func (o op) mat(name string, m device.Mat, rows, cols int) {
 	}
 }
 
+// wanted is mat, unless m is zero: not wanted.
+func (o op) wanted(name string, m device.Mat, rows, cols int) {
+	if !m.IsZero() {
+		o.mat(name, m, rows, cols)
+	}
+}
+
 // vec checks that b has n elements.
 func vec[T device.Number](o op, name string, b device.Buf[T], n int) {
 	switch {

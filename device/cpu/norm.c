@@ -1,26 +1,14 @@
 // Normalisation of rows.
 #include "kernels.h"
-#include "reduce.h"
-#include "scalar.h"
+#include "norm.h"
 
-INLINE int cpu_layer_norm_body(cpu_lane *l, cpu_mat y, cpu_mat x, uintptr_t gamma, uintptr_t beta, uintptr_t mean, uintptr_t rstd)
+INLINE int cpu_layer_norm_body(cpu_lane *l, cpu_mat x, cpu_norm to)
 {
 	(void)l;
-	const float *scale = (const float *)gamma, *shift = (const float *)beta;
-	float n = (float)x.cols;
-	for (int64_t r = 0; r < x.rows; r++) {
-		float *d = row(y, r), *p = row(x, r);
-		float m = row_sum(p, x.cols) / n;
-		float s = 1.0f / sqrt_f(row_squares(p, m, x.cols) / n + 1e-5f);
-		((float *)mean)[r] = m;
-		((float *)rstd)[r] = s;
-		ELEMENTWISE
-		for (int64_t c = 0; c < x.cols; c++) d[c] = (p[c] - m) * s * scale[c] + shift[c];
-	}
+	for (int64_t r = 0; r < x.rows; r++) norm_row(to, r, row(x, r), x.cols);
 	return CPU_OK;
 }
-KERNEL(cpu_layer_norm, (cpu_lane * l, cpu_mat y, cpu_mat x, uintptr_t gamma, uintptr_t beta, uintptr_t mean, uintptr_t rstd), l, y, x,
-	gamma, beta, mean, rstd)
+KERNEL(cpu_layer_norm, (cpu_lane * l, cpu_mat x, cpu_norm to), l, x, to)
 
 // With h = (x-mean)*rstd and g = dy*gamma: dx += rstd*(g - mean(g) - h*mean(g*h)); dgamma += sum dy*h; dbeta += sum dy.
 INLINE int cpu_layer_norm_backward_body(cpu_lane *l, cpu_mat dx, uintptr_t dgamma, uintptr_t dbeta, cpu_mat dy, cpu_mat x,

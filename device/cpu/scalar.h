@@ -143,4 +143,15 @@ INLINE uint64_t mix(uint64_t x)
 }
 #define GOLDEN 0x9E3779B97F4A7C15ull
 
+// drop_row is where row r of a matrix begins in a dropout's stream.
+INLINE uint64_t drop_row(cpu_dropping drop, int64_t r, int64_t cols) { return drop.key + GOLDEN * ((uint64_t)(r * cols) + 1); }
+
+// dropped is x or 0, by number c of the row.
+INLINE float dropped(float x, cpu_dropping drop, uint64_t base, int64_t c)
+{
+	uint32_t draw = (uint32_t)(mix(base + GOLDEN * (uint64_t)c) >> 40);
+	float kept = x / drop.keep;
+	return choose(draw >= drop.threshold, kept, 0.0f);
+}
+
 #endif

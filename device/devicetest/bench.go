@@ -35,8 +35,9 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	const t, h, f = benchTokens, benchWidth, benchHidden
 	x, y, wide1, wide2 := e.mat(e.normal(t, h), 0), e.mat(e.normal(t, h), 0), e.mat(e.normal(t, f), 0), e.mat(e.normal(t, f), 0)
 	w, dw, bias := e.mat(e.normal(f, h), 0), e.mat(e.normal(f, h), 0), buf(e, e.floats(f, 1))
-	hidden, dhidden := e.mat(e.normal(t, f), 0), e.mat(e.normal(t, f), 0)
+	hidden, down := e.mat(e.normal(t, f), 0), e.mat(e.normal(h, f), 0)
 	gamma, dgamma, mean, rstd := buf(e, e.floats(h, 1)), buf(e, e.floats(h, 1)), buf(e, e.floats(t, 1)), buf(e, e.floats(t, 1))
+	norm := device.Norm{Y: e.mat(junk(t, h), 0), Gamma: gamma, Beta: gamma, Mean: mean, RStd: rstd}
 	qkv, dqkv, lse := e.mat(e.normal(t, 3*h), 0), e.mat(e.normal(t, 3*h), 0), buf(e, e.floats(t*4, 1))
 	seg := e.segments(64, 64, 40, 64, 24, 64, 64, 16)
 	periods := make([]float64, 32)
@@ -51,14 +52,16 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	du, di := e.mat(junk(t, h), 0), e.mat(junk(benchItems, h), 0)
 	return map[string]func(l device.Lane){
 		"Linear":            func(l device.Lane) { l.Linear(wide1, x, w, bias) },
-		"LinearBackward":    func(l device.Lane) { l.LinearBackward(y, dw, bias, wide1, x, w) },
+		"LinearBackward":    func(l device.Lane) { l.LinearBackward(y, dw, bias, wide1, x, w, device.Mat{}) },
 		"Add":               func(l device.Lane) { l.Add(y, x, y) },
-		"GELU":              func(l device.Lane) { l.GELU(wide2, hidden) },
-		"GELUBackward":      func(l device.Lane) { l.GELUBackward(wide2, dhidden, hidden) },
-		"LayerNorm":         func(l device.Lane) { l.LayerNorm(y, x, gamma, gamma, mean, rstd) },
+		"LinearGELU":        func(l device.Lane) { l.LinearGELU(wide2, hidden, x, w, bias, device.Dropping{}) },
+		"LinearGELUDropout": func(l device.Lane) { l.LinearGELU(wide2, hidden, x, w, bias, device.Dropping{Key: 7, Rate: 0.1}) },
+		"LinearAdd":         func(l device.Lane) { l.LinearAdd(y, x, wide1, down, gamma, device.Dropping{}, norm) },
+		"LinearSlope":       func(l device.Lane) { l.LinearBackward(wide2, device.Mat{}, device.F32{}, x, wide1, down, hidden) },
+		"LayerNorm":         func(l device.Lane) { l.LayerNorm(x, norm) },
 		"LayerNormBackward": func(l device.Lane) { l.LayerNormBackward(y, dgamma, dgamma, x, x, gamma, mean, rstd) },
 		"L2Norm":            func(l device.Lane) { l.L2Norm(y, mean, x) },
-		"Dropout":           func(l device.Lane) { l.Dropout(y, x, 7, 0.1) },
+		"Dropout":           func(l device.Lane) { l.Dropout(y, x, device.Dropping{Key: 7, Rate: 0.1}) },
 		"EncodeTime":        func(l device.Lane) { l.EncodeTime(lanes, times, pb, phases, 0.1) },
 		"Attention":         func(l device.Lane) { l.Attention(y, qkv, lse, seg, 4) },
 		"AttentionBackward": func(l device.Lane) { l.AttentionBackward(dqkv, x, y, qkv, lse, seg, 4) },

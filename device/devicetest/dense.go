@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/internal/counter"
@@ -100,7 +99,7 @@ func (e *env) linear(rows, in, out, gap int) {
 	xm, wm, dym := e.mat(x, gap), e.mat(w, gap), e.mat(dy, gap)
 	y, biasBuf, dwm, dbm := e.mat(junk(rows, out), gap), buf(e, bias), e.mat(dw, gap), buf(e, db)
 	e.lane.Linear(y, xm, wm, biasBuf)
-	e.lane.LinearBackward(dx, dwm, dbm, dym, xm, wm)
+	e.lane.LinearBackward(dx, dwm, dbm, dym, xm, wm, device.Mat{})
 	e.near(name+"y", e.get(y), forward)
 
 	loss := func() float64 { return dot(forward(), dyf) }
@@ -111,7 +110,7 @@ func (e *env) linear(rows, in, out, gap int) {
 	// What is not wanted is left out.
 	y = e.mat(junk(rows, out), gap)
 	e.lane.Linear(y, xm, wm, device.F32{})
-	e.lane.LinearBackward(device.Mat{}, dwm, device.F32{}, dym, xm, wm)
+	e.lane.LinearBackward(device.Mat{}, dwm, device.F32{}, dym, xm, wm, device.Mat{})
 	e.near(name+"y without bias", e.get(y), func() []float64 { return product(xf, false, wf, true, rows, out, in) })
 	e.near(name+"dw twice", e.get(dwm), func() []float64 {
 		g := gradient(loss, wf)
@@ -126,7 +125,7 @@ func linearLarge(e *env) {
 	xm, wm, dym := e.mat(x, 0), e.mat(w, 0), e.mat(dy, 0)
 	y, dx, dw, db := e.mat(junk(rows, out), 0), e.mat(junk(rows, in), 0), e.mat(grid{out, in, make([]float32, out*in)}, 0), buf(e, make([]float32, out))
 	e.lane.Linear(y, xm, wm, buf(e, bias))
-	e.lane.LinearBackward(dx, dw, db, dym, xm, wm)
+	e.lane.LinearBackward(dx, dw, db, dym, xm, wm, device.Mat{})
 	e.near("y", e.get(y), func() []float64 {
 		p := product(wide(x.v), false, wide(w.v), true, rows, out, in)
 		for i := range p {
@@ -160,44 +159,6 @@ func add(e *env) {
 	}
 }
 
-func gaussian(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }
-
-func gelu(e *env) {
-	for _, s := range [][3]int{{0, 4, 0}, {1, 1, 0}, {5, 33, 0}, {5, 33, 7}} {
-		x, dy := e.normal(s[0], s[1]), e.normal(s[0], s[1])
-		for i := range x.v {
-			x.v[i] *= 3
-		}
-		e.gelu(fmt.Sprint(s), x, dy, s[2])
-	}
-	// The whole range, one value at a time: there an error relative to the largest value would hide small ones.
-	for v := -9.0; v <= 9; v += 0.37 {
-		e.gelu(fmt.Sprint(v), grid{1, 1, []float32{float32(v)}}, grid{1, 1, []float32{1}}, 0)
-	}
-}
-
-func (e *env) gelu(name string, x, dy grid, gap int) {
-	xf, dyf := wide(x.v), wide(dy.v)
-	forward := func() []float64 {
-		y := make([]float64, len(xf))
-		for i, v := range xf {
-			y[i] = gaussian(v)
-		}
-		return y
-	}
-	xm, y, dx := e.mat(x, gap), e.mat(junk(x.rows, x.cols), gap), e.mat(dy, gap)
-	e.lane.GELU(y, xm)
-	e.lane.GELUBackward(dx, dx, xm)
-	e.near("GELU of "+name, e.get(y), forward)
-	e.near("GELU' of "+name, e.get(dx), func() []float64 {
-		g := make([]float64, len(xf))
-		for i, v := range xf {
-			g[i] = dyf[i] * (0.5*math.Erfc(-v/math.Sqrt2) + v*math.Exp(-v*v/2)/math.Sqrt(2*math.Pi))
-		}
-		return g
-	})
-}
-
 func dropout(e *env) {
 	for _, s := range [][3]int{{0, 4, 0}, {1, 1, 0}, {9, 37, 0}, {9, 37, 3}} {
 		for _, rate := range []float32{0, 0.1, 0.5, 0.875} {
@@ -205,15 +166,20 @@ func dropout(e *env) {
 			x := e.normal(s[0], s[1])
 			want := make([]float32, len(x.v))
 			for i := range want {
-				if float64(counter.At(key, uint64(i))>>40) >= float64(rate)*(1<<24) {
+				if kept(device.Dropping{Key: key, Rate: rate}, i) {
 					want[i] = x.v[i] / (1 - rate)
 				}
 			}
 			xm, y := e.mat(x, s[2]), e.mat(junk(s[0], s[1]), s[2])
-			e.lane.Dropout(y, xm, key, rate)
-			e.lane.Dropout(xm, xm, key, rate)
+			e.lane.Dropout(y, xm, device.Dropping{Key: key, Rate: rate})
+			e.lane.Dropout(xm, xm, device.Dropping{Key: key, Rate: rate})
 			same(e, "dropout", e.get(y), want)
 			same(e, "dropout in place", e.get(xm), want)
 		}
 	}
+}
+
+// kept tells whether dropout keeps element i.
+func kept(d device.Dropping, i int) bool {
+	return float64(counter.At(d.Key, uint64(i))>>40) >= float64(d.Rate)*(1<<24)
 }

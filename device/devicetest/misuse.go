@@ -39,6 +39,10 @@ func (p *parts) allAction() *device.AllAction {
 	}
 }
 
+func (p *parts) norm(gamma, mean device.F32) device.Norm {
+	return device.Norm{Y: p.m, Gamma: gamma, Beta: p.v6, Mean: mean, RStd: p.v4}
+}
+
 // spoil runs the loss with one thing wrong.
 func (p *parts) spoil(change func(a *device.AllAction)) {
 	a := p.allAction()
@@ -47,31 +51,38 @@ func (p *parts) spoil(change func(a *device.AllAction)) {
 }
 
 var misuses = map[string]func(p *parts){
-	"Upload to nowhere":           func(p *parts) { p.l.Copy(0, p.m.Data.Addr, 8) },
-	"Copy of less than nothing":   func(p *parts) { p.l.Copy(p.m.Data.Addr, p.other.Data.Addr, -1) },
-	"Zero nowhere":                func(p *parts) { p.l.Zero(0, 8) },
-	"MatMul inner size":           func(p *parts) { p.l.MatMul(p.m, 1, p.odd, false, p.w, false, 0) },
-	"MatMul result size":          func(p *parts) { p.l.MatMul(p.odd, 1, p.m, false, p.w, false, 0) },
-	"MatMul zero operand":         func(p *parts) { p.l.MatMul(p.m, 1, device.Mat{}, false, p.w, false, 0) },
-	"MatMul stride":               func(p *parts) { m := p.m; m.Stride = 5; p.l.MatMul(p.other, 1, m, false, p.w, false, 0) },
-	"MatMul small buffer":         func(p *parts) { m := p.m; m.Data.N--; p.l.MatMul(p.other, 1, m, false, p.w, false, 0) },
-	"MatMul negative":             func(p *parts) { m := p.m; m.Rows = -4; p.l.MatMul(m, 1, m, false, p.w, false, 0) },
-	"MatMul huge":                 func(p *parts) { m := p.m; m.Rows = 1 << 61; p.l.MatMul(m, 1, m, false, p.w, false, 0) },
-	"Linear bias":                 func(p *parts) { p.l.Linear(p.m, p.other, p.w, p.v4) },
-	"Linear weight":               func(p *parts) { p.l.Linear(p.m, p.other, p.odd, device.F32{}) },
-	"LinearBackward dw":           func(p *parts) { p.l.LinearBackward(p.m, p.odd, p.v6, p.other, p.m, p.w) },
-	"LinearBackward dbias":        func(p *parts) { p.l.LinearBackward(device.Mat{}, p.w, p.v5, p.other, p.m, p.w) },
-	"Add":                         func(p *parts) { p.l.Add(p.m, p.other, p.odd) },
-	"GELU":                        func(p *parts) { p.l.GELU(p.m, p.odd) },
-	"GELUBackward":                func(p *parts) { p.l.GELUBackward(p.m, p.other, p.odd) },
-	"LayerNorm gamma":             func(p *parts) { p.l.LayerNorm(p.m, p.other, p.v5, p.v6, p.v4, p.v4) },
-	"LayerNorm mean":              func(p *parts) { p.l.LayerNorm(p.m, p.other, p.v6, p.v6, p.v5, p.v4) },
+	"Upload to nowhere":         func(p *parts) { p.l.Copy(0, p.m.Data.Addr, 8) },
+	"Copy of less than nothing": func(p *parts) { p.l.Copy(p.m.Data.Addr, p.other.Data.Addr, -1) },
+	"Zero nowhere":              func(p *parts) { p.l.Zero(0, 8) },
+	"MatMul inner size":         func(p *parts) { p.l.MatMul(p.m, 1, p.odd, false, p.w, false, 0) },
+	"MatMul result size":        func(p *parts) { p.l.MatMul(p.odd, 1, p.m, false, p.w, false, 0) },
+	"MatMul zero operand":       func(p *parts) { p.l.MatMul(p.m, 1, device.Mat{}, false, p.w, false, 0) },
+	"MatMul stride":             func(p *parts) { m := p.m; m.Stride = 5; p.l.MatMul(p.other, 1, m, false, p.w, false, 0) },
+	"MatMul small buffer":       func(p *parts) { m := p.m; m.Data.N--; p.l.MatMul(p.other, 1, m, false, p.w, false, 0) },
+	"MatMul negative":           func(p *parts) { m := p.m; m.Rows = -4; p.l.MatMul(m, 1, m, false, p.w, false, 0) },
+	"MatMul huge":               func(p *parts) { m := p.m; m.Rows = 1 << 61; p.l.MatMul(m, 1, m, false, p.w, false, 0) },
+	"Linear bias":               func(p *parts) { p.l.Linear(p.m, p.other, p.w, p.v4) },
+	"Linear weight":             func(p *parts) { p.l.Linear(p.m, p.other, p.odd, device.F32{}) },
+	"LinearBackward dw":         func(p *parts) { p.l.LinearBackward(p.m, p.odd, p.v6, p.other, p.m, p.w, device.Mat{}) },
+	"LinearBackward dbias":      func(p *parts) { p.l.LinearBackward(device.Mat{}, p.w, p.v5, p.other, p.m, p.w, device.Mat{}) },
+	"Add":                       func(p *parts) { p.l.Add(p.m, p.other, p.odd) },
+	"LinearBackward slope":      func(p *parts) { p.l.LinearBackward(p.m, p.w, p.v6, p.other, p.m, p.w, p.odd) },
+	"LinearGELU bias":           func(p *parts) { p.l.LinearGELU(p.m, device.Mat{}, p.other, p.w, p.v5, device.Dropping{}) },
+	"LinearGELU slope":          func(p *parts) { p.l.LinearGELU(p.m, p.odd, p.other, p.w, p.v6, device.Dropping{}) },
+	"LinearGELU rate":           func(p *parts) { p.l.LinearGELU(p.m, device.Mat{}, p.other, p.w, p.v6, device.Dropping{Rate: 1}) },
+	"LinearAdd residual":        func(p *parts) { p.l.LinearAdd(p.m, p.odd, p.other, p.w, p.v6, device.Dropping{}, device.Norm{}) },
+	"LinearAdd rate": func(p *parts) {
+		p.l.LinearAdd(p.m, p.other, p.other, p.w, p.v6, device.Dropping{Rate: -1}, device.Norm{})
+	},
+	"LinearAdd norm":              func(p *parts) { p.l.LinearAdd(p.m, p.other, p.other, p.w, p.v6, device.Dropping{}, p.norm(p.v6, p.v5)) },
+	"LayerNorm gamma":             func(p *parts) { p.l.LayerNorm(p.other, p.norm(p.v5, p.v4)) },
+	"LayerNorm mean":              func(p *parts) { p.l.LayerNorm(p.other, p.norm(p.v6, p.v5)) },
 	"LayerNormBackward":           func(p *parts) { p.l.LayerNormBackward(p.m, p.v6, p.v5, p.other, p.m, p.v6, p.v4, p.v4) },
 	"L2Norm":                      func(p *parts) { p.l.L2Norm(p.m, device.F32{}, p.other) },
 	"L2NormBackward":              func(p *parts) { p.l.L2NormBackward(p.odd, p.other, p.m, p.v4) },
-	"Dropout rate 1":              func(p *parts) { p.l.Dropout(p.m, p.other, 1, 1) },
-	"Dropout rate below 0":        func(p *parts) { p.l.Dropout(p.m, p.other, 1, -0.1) },
-	"Dropout shape":               func(p *parts) { p.l.Dropout(p.m, p.odd, 1, 0.1) },
+	"Dropout rate 1":              func(p *parts) { p.l.Dropout(p.m, p.other, device.Dropping{Rate: 1}) },
+	"Dropout rate below 0":        func(p *parts) { p.l.Dropout(p.m, p.other, device.Dropping{Rate: -0.1}) },
+	"Dropout shape":               func(p *parts) { p.l.Dropout(p.m, p.odd, device.Dropping{Rate: 0.1}) },
 	"Gather columns":              func(p *parts) { p.l.Gather(p.m, p.odd, p.index) },
 	"Gather index count":          func(p *parts) { p.l.Gather(p.m, p.other, p.index.Slice(0, 3)) },
 	"GatherAdd zero source":       func(p *parts) { p.l.GatherAdd(p.m, device.Mat{Rows: 4, Cols: 6, Stride: 6}, p.index) },

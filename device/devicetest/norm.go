@@ -3,6 +3,8 @@ package devicetest
 import (
 	"fmt"
 	"math"
+
+	"github.com/ringleader-dev/ringleader/device"
 )
 
 func layerNorm(e *env) {
@@ -24,7 +26,7 @@ func (e *env) layerNorm(rows, cols, gap int) {
 	dx, dg, db := e.normal(rows, cols), e.floats(cols, 1), e.floats(cols, 1)
 	xm, y, mean, rstd := e.mat(x, gap), e.mat(junk(rows, cols), gap), buf(e, junk(1, rows).v), buf(e, junk(1, rows).v)
 	gb, dxm, dgb, dbb := buf(e, gamma), e.mat(dx, gap), buf(e, dg), buf(e, db)
-	e.lane.LayerNorm(y, xm, gb, buf(e, beta), mean, rstd)
+	e.lane.LayerNorm(xm, device.Norm{Y: y, Gamma: gb, Beta: buf(e, beta), Mean: mean, RStd: rstd})
 	e.lane.LayerNormBackward(dxm, dgb, dbb, e.mat(dy, gap), xm, gb, mean, rstd)
 	e.near(name+"y", e.get(y), forward)
 	e.near(name+"dx", e.get(dxm), func() []float64 { return plus(wide(dx.v), gradient(loss, xf)) })

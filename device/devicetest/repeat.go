@@ -80,7 +80,7 @@ func busy(t *testing.T, d device.Device) (stop func()) {
 	go func() {
 		for first := true; ctx.Err() == nil; first = false {
 			l.MatMul(y, 1, x, false, x, true, 0)
-			l.GELU(x, y)
+			l.Add(x, y, y)
 			if first {
 				close(begun)
 			}
@@ -110,7 +110,7 @@ func lanes(t *testing.T, open func(t testing.TB) device.Device) {
 	}
 	e := newEnv(t, d, place{})
 	x := e.mat(e.normal(3, 4), 0)
-	l.GELU(x, x)
+	l.Add(x, x, x)
 	l.Add(x, x, x)
 	if err := l.Sync(); err != nil || beat.Load() < 2 {
 		t.Errorf("after two operators the beat is %d, the error %v: want at least 2 and none", beat.Load(), err)
@@ -119,7 +119,7 @@ func lanes(t *testing.T, open func(t testing.TB) device.Device) {
 	if l.Sync() == nil {
 		t.Error("adding the zero matrix succeeds")
 	}
-	e.lane.GELU(x, x)
+	e.lane.Add(x, x, x)
 	if err := e.lane.Sync(); err != nil {
 		t.Errorf("another lane's misuse reached this one: %v", err)
 	}

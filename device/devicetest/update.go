@@ -132,15 +132,21 @@ func nan(e *env) {
 		e.Errorf("%s loses NaN", name)
 	}
 	ones := buf(e, e.floats(cols, 1))
-	e.lane.GELU(y, x)
-	check("GELU")
-	e.lane.GELUBackward(y, y, x)
-	check("GELUBackward")
-	e.lane.LayerNorm(y, x, ones, ones, v, buf(e, make([]float32, rows)))
+	square := e.mat(e.normal(cols, cols), 0)
+	norm := device.Norm{Gamma: ones, Beta: ones, Mean: v, RStd: buf(e, make([]float32, rows))}
+	e.lane.LinearGELU(y, device.Mat{}, x, square, ones, device.Dropping{})
+	check("LinearGELU")
+	e.lane.LinearGELU(e.mat(junk(rows, cols), 0), y, x, square, ones, device.Dropping{})
+	check("slope of LinearGELU")
+	clean := e.mat(e.normal(rows, cols), 0)
+	e.lane.LinearAdd(y, x, clean, square, ones, device.Dropping{}, device.Norm{})
+	check("LinearAdd")
+	norm.Y = y
+	e.lane.LayerNorm(x, norm)
 	check("LayerNorm")
 	e.lane.L2Norm(y, v, x)
 	check("L2Norm")
-	e.lane.Linear(y, x, e.mat(e.normal(cols, cols), 0), device.F32{})
+	e.lane.Linear(y, x, square, device.F32{})
 	check("Linear")
 	qkv := spoiled(rows, 3*cols)
 	qkv.v[0] = bad // a query; the other is a key
