@@ -286,7 +286,7 @@ func TestNaN(t *testing.T) {
 		c.goOn(5, w0, w1)
 		j = c.until(j, rpcpb.JobState_JOB_STATE_FAILED)
 		// w1 has the second half of the shards, and computes them in order.
-		if want := "step 6: NaN or infinity in the gradient of shards [3]; the state at step 5 is kept"; !strings.Contains(j.Reason, want) {
+		if want := "step 6: NaN in the gradient of shard 3, first in tensor embeddings.action.weight; the state at step 5 is kept"; !strings.Contains(j.Reason, want) {
 			t.Errorf("failed with %q, want %q", j.Reason, want)
 		}
 		c.succeed(c.submit(2, "what.seed=7"))
