@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/model"
 )
@@ -39,12 +38,8 @@ func badStep(what string, bad []exact.Bad, tensors []model.Tensor) string {
 		tensor = ", first in tensor " + nameOf(tensors, first.Tensor)
 	}
 	text := fmt.Sprintf("%s in %s of shard %d%s", what, strings.Join(where, " and "), first.Shard, tensor)
-	if len(bad) > 1 {
-		var more []ringleader.Shard
-		for _, b := range bad[1:] {
-			more = append(more, b.Shard)
-		}
-		text += fmt.Sprintf(" (and in shards %v)", more)
+	if n := len(bad) - 1; n > 0 {
+		text += fmt.Sprintf(" (and in %d more shards)", n)
 	}
 	return text
 }

@@ -30,10 +30,10 @@ func TestFirstBad(t *testing.T) {
 
 func TestBadStep(t *testing.T) {
 	for want, bad := range map[string][]exact.Bad{
-		"NaN in the gradient of shard 3, first in tensor b":                                    {{Shard: 3, Tensor: 1}},
-		"NaN in the loss of shard 0":                                                           {{Shard: 0, Loss: true, Tensor: -1}},
-		"NaN in the loss and the gradient of shard 0, first in tensor a (and in shards [4 5])": {{Shard: 0, Loss: true, Tensor: 0}, {Shard: 4, Tensor: 2}, {Shard: 5, Tensor: 2}},
-		"NaN in the gradient of shard 3, first in tensor 7 of 3":                               {{Shard: 3, Tensor: 7}},
+		"NaN in the gradient of shard 3, first in tensor b":                                     {{Shard: 3, Tensor: 1}},
+		"NaN in the loss of shard 0":                                                            {{Shard: 0, Loss: true, Tensor: -1}},
+		"NaN in the loss and the gradient of shard 0, first in tensor a (and in 2 more shards)": {{Shard: 0, Loss: true, Tensor: 0}, {Shard: 4, Tensor: 2}, {Shard: 5, Tensor: 2}},
+		"NaN in the gradient of shard 3, first in tensor 7 of 3":                                {{Shard: 3, Tensor: 7}},
 	} {
 		if got := badStep("NaN", bad, threeTensors); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -301,6 +301,22 @@ func TestNaN(t *testing.T) {
 	})
 }
 
+// TestOverflow: gradients that the sums have no room for, without any help from the test, end the job as NaN does. With so many shards there is room
+// for 8, and at so low a temperature no first step stays within it.
+func TestOverflow(t *testing.T) {
+	inCluster(t, func(c *cluster) {
+		c.worker("w0")
+		c.worker("w1")
+		j := c.until(c.submit(2, "what.shards=4096", "what.model.temperature=0.01"), rpcpb.JobState_JOB_STATE_FAILED)
+		if want := "step 1: infinity or a value beyond the range of exact64 (8) in the gradient of shard 0, first in tensor input.weight"; !strings.Contains(j.Reason, want) {
+			t.Errorf("failed with %q, want %q", j.Reason, want)
+		}
+		if len(j.Checkpoints) != 0 {
+			t.Errorf("checkpoints %v of a job without a step", j.Checkpoints)
+		}
+	})
+}
+
 // TestNaNWithoutAStore: what cannot be stored is not waited for for ever, and not said to be kept.
 func TestNaNWithoutAStore(t *testing.T) {
 	inCluster(t, func(c *cluster) {
