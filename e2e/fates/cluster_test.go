@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,7 @@ type cluster struct {
 	net     *memnet.Network
 	tool    *client.Client
 	store   *mem.Store // the jobs' checkpoints
+	set     []string   // fields of all jobs
 	devices []*device
 	workers []*process
 	ghosts  []func()
@@ -284,7 +286,7 @@ func (c *cluster) request(n int, req *rpcpb.SubmitJobRequest, set ...string) *rp
 	c.Helper()
 	c.eventually(fmt.Sprintf("%d workers attached", n), func() bool { return c.attached() == n })
 	spec, err := job.Parse([]byte("name: test"), home, append([]string{"what.data=data", "what.data_digest=" + dataDigest, "what.model.preset=tiny",
-		"what.shards=6", "what.users_per_shard=2", fmt.Sprintf("what.steps=%d", steps), "how.store=store", "how.workers.max=3", "how.checkpoint.every=4"}, set...)...)
+		"what.shards=6", "what.users_per_shard=2", fmt.Sprintf("what.steps=%d", steps), "how.store=store", "how.workers.max=3", "how.checkpoint.every=4"}, slices.Concat(c.set, set)...)...)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -292,7 +294,7 @@ func (c *cluster) request(n int, req *rpcpb.SubmitJobRequest, set ...string) *rp
 	if err != nil {
 		c.Fatal(err)
 	}
-	req.Key, req.Spec = req.ResumeUrl+strings.Join(set, " "), canonical
+	req.Key, req.Spec = req.ResumeUrl+" "+strings.Join(set, " "), canonical
 	j, err := c.tool.Submit(c.Context(), req)
 	if err != nil {
 		c.Fatal(err)
