@@ -41,14 +41,14 @@ func TestLogQIsTheExactExpectation(t *testing.T) {
 	f := bruteFrequency(d, s)
 	sum := 0.0
 	for v, got := range s.LogQ() {
-		want := math.Log(20*f[v] + 12.0/float64(d.meta.Items))
+		want := math.Log(10*f[v] + 12.0/float64(d.meta.Items))
 		if math.Abs(float64(got)-want) > 1e-6 {
 			t.Errorf("item %d: log Q %g, want %g", v, got, want)
 		}
 		sum += math.Exp(float64(got))
 	}
-	if math.Abs(sum-32) > 1e-4 {
-		t.Errorf("the multiplicities add up to %g, want the pool's 32", sum)
+	if math.Abs(sum-22) > 1e-4 {
+		t.Errorf("the multiplicities add up to %g, want the pool's 22", sum)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestLogQFloor(t *testing.T) {
 func TestPoolMultiplicityMatchesQ(t *testing.T) {
 	d := randomDataset(10, 61)
 	w := what(2, 6)
-	w.Negatives = job.Negatives{InBatch: 24, Random: 12}
+	w.Negatives = job.Negatives{InBatch: 12, Random: 6}
 	d.meta.Holdout = 0
 	s := sampler(t, d, w)
 	if n := len(s.Eligible(0)); n != len(s.Eligible(1)) || n%6 != 0 {
@@ -88,7 +88,7 @@ func TestPoolMultiplicityMatchesQ(t *testing.T) {
 	count := make([]float64, d.meta.Items)
 	pools := 0.0
 	var b Batch
-	for step := range 2000 {
+	for step := range 4000 {
 		for shard := range 2 {
 			s.Batch(&b, stepOf(step), shardOf(shard))
 			for _, v := range b.Negative {
@@ -117,7 +117,7 @@ func TestPoolMultiplicityMatchesQ(t *testing.T) {
 	}
 	wrong := 0.0
 	for v := range count {
-		want := pools * (24*popularity[v]/total + 12/float64(d.meta.Items))
+		want := pools * (12*popularity[v]/total + 6/float64(d.meta.Items))
 		wrong += (count[v] - want) * (count[v] - want) / want
 	}
 	if wrong < 5*31 {

@@ -55,7 +55,7 @@ func randomDataset(seed uint64, n int) *Dataset {
 }
 
 func what(shards, users int) job.What {
-	return job.What{Seed: 7, Shards: shards, UsersPerShard: users, Steps: 50, Model: job.Model{Window: 6}, Loss: job.Loss{HorizonDays: 9}, Negatives: job.Negatives{InBatch: 20, Random: 12}}
+	return job.What{Seed: 7, Shards: shards, UsersPerShard: users, Steps: 50, Model: job.Model{Window: 6}, Loss: job.Loss{HorizonDays: 9}, Negatives: job.Negatives{InBatch: 10, Random: 12}}
 }
 
 func sampler(t *testing.T, d *Dataset, w job.What) *Sampler {

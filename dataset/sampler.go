@@ -63,15 +63,15 @@ func NewSampler(d *Dataset, w job.What) (*Sampler, error) {
 func checkWhat(w *job.What) error {
 	switch {
 	case w.Shards < 1:
-		return fmt.Errorf("shards %d: want at least 1", w.Shards)
+		return fmt.Errorf("what.shards %d: want at least 1", w.Shards)
 	case w.UsersPerShard < 1:
-		return fmt.Errorf("users_per_shard %d: want at least 1", w.UsersPerShard)
+		return fmt.Errorf("what.users_per_shard %d: want at least 1", w.UsersPerShard)
 	case w.Model.Window < 1:
-		return fmt.Errorf("model.window %d: want at least 1", w.Model.Window)
+		return fmt.Errorf("what.model.window %d: want at least 1", w.Model.Window)
 	case !(w.Loss.HorizonDays > 0 && w.Loss.HorizonDays <= 36600):
-		return fmt.Errorf("loss.horizon_days %g: want more than 0, at most 36600", w.Loss.HorizonDays)
+		return fmt.Errorf("what.loss.horizon_days %g: want more than 0, at most 36600", w.Loss.HorizonDays)
 	case w.Negatives.InBatch < 0 || w.Negatives.Random < 0:
-		return fmt.Errorf("negatives %d in_batch, %d random: want none negative", w.Negatives.InBatch, w.Negatives.Random)
+		return fmt.Errorf("what.negatives %d in_batch, %d random: want none negative", w.Negatives.InBatch, w.Negatives.Random)
 	}
 	return nil
 }

@@ -14,17 +14,19 @@ func TestSuits(t *testing.T) {
 	for _, c := range []struct {
 		meta    Meta
 		random  int
+		inBatch int
 		horizon float64
 		want    []string // of the error
 	}{
-		{m, 40, 28, nil},
-		{m, 0, 1, nil},
-		{m, 41, 28, []string{"negatives.random 41: the data set has 40 items"}},
-		{m, 40, 28.001, []string{"loss.horizon_days 28.001: the data set's actions up to the cut span 28 days"}},
-		{late, 40, 40, nil},
-		{late, 99, 41, []string{"negatives.random 99", "span 40 days"}},
+		{m, 40, 40, 28, nil},
+		{m, 0, 0, 1, nil},
+		{m, 41, 0, 28, []string{"what.negatives.random 41: the data set has 40 items"}},
+		{m, 0, 41, 28, []string{"what.negatives.in_batch 41: the data set has 40 items"}},
+		{m, 40, 0, 28.001, []string{"what.loss.horizon_days 28.001: the data set's actions up to the cut span 28 days"}},
+		{late, 40, 0, 40, nil},
+		{late, 99, 98, 41, []string{"negatives.random 99", "negatives.in_batch 98", "span 40 days"}},
 	} {
-		err := c.meta.Suits(&job.What{Loss: job.Loss{HorizonDays: c.horizon}, Negatives: job.Negatives{Random: c.random}})
+		err := c.meta.Suits(&job.What{Loss: job.Loss{HorizonDays: c.horizon}, Negatives: job.Negatives{Random: c.random, InBatch: c.inBatch}})
 		if (err == nil) != (c.want == nil) {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/ringleader-dev/ringleader/job"
 )
 
 // bruteEnds follows the definition: an action at time t <= cut, last of its group of equal times, with a positive in (t, t+K] and <= cut.
@@ -110,7 +112,7 @@ func TestEveryValidEndIsDrawnAboutEquallyOften(t *testing.T) {
 	}
 	d := inMemory(Meta{Items: 6, CutMS: 100 * dayMS, Types: []string{"a"}, Positive: []bool{true}}, []Sequence{q})
 	w := what(1, 1)
-	w.Negatives.Random, w.Loss.HorizonDays = 6, 5
+	w.Negatives, w.Loss.HorizonDays = job.Negatives{InBatch: 4, Random: 6}, 5
 	s := sampler(t, d, w)
 	var b Batch
 	count := map[int32]int{}

@@ -107,13 +107,14 @@ func (t *Trailer) AddValidUsers(n int64) { t.lanes[laneValidUsers] += n }
 func (t *Trailer) AddTokens(n int64) { t.lanes[laneTokens] += n }
 
 // AddLoss adds a shard's summed loss, rounded to 2^-LossFractionBits. If it is NaN or out of range the shard is marked instead, so that all members see it.
+// A shard has one loss in a step.
 func (t *Trailer) AddLoss(s ringleader.Shard, loss float64) {
 	limit := math.Ldexp(1, 63-LossFractionBits-bits.Len(uint(max(t.shards, 1)-1)))
 	switch {
 	case math.IsNaN(loss):
-		t.MarkNaN(s)
+		*t.nan(s) += markLoss
 	case math.Abs(loss) >= limit:
-		t.MarkOverflow(s)
+		*t.overflow(s) += markLoss
 	default:
 		t.lanes[laneLoss] += int64(math.RoundToEven(loss * (1 << LossFractionBits)))
 	}
@@ -122,11 +123,26 @@ func (t *Trailer) AddLoss(s ringleader.Shard, loss float64) {
 // AddLedger adds the hashes of the users that were trained, mod 2^64.
 func (t *Trailer) AddLedger(sum uint64) { t.lanes[laneLedger] += int64(sum) }
 
-// MarkNaN records that a shard met a NaN.
-func (t *Trailer) MarkNaN(s ringleader.Shard) { *t.nan(s)++ }
+// A mark is what the NaN or overflow lane of a shard holds. Only one member computes a shard, so the sum of the members' lanes is what that one wrote:
+// in the low half 1 + the index of the first tensor at fault, or 0 if it is no gradient, and above it whether it is the loss.
+const (
+	markLoss   = 1 << 32
+	markTensor = markLoss - 1
+)
 
-// MarkOverflow records that a shard met a value out of range (see Limit).
-func (t *Trailer) MarkOverflow(s ringleader.Shard) { *t.overflow(s)++ }
+// MarkNaN records that a shard's gradient has a NaN, and the index of the first tensor that has one, in canonical order. Call it once for a shard.
+func (t *Trailer) MarkNaN(s ringleader.Shard, tensor int) { t.mark(t.nan(s), tensor) }
+
+// MarkOverflow records that a shard's gradient has a value out of range (see Limit), and the first tensor that has one, as MarkNaN does.
+func (t *Trailer) MarkOverflow(s ringleader.Shard, tensor int) { t.mark(t.overflow(s), tensor) }
+
+func (t *Trailer) mark(lane *int64, tensor int) {
+	if tensor < 0 || tensor >= markTensor {
+		t.fail("trailer tensor %d: want 0..%d", tensor, markTensor-1)
+		return
+	}
+	*lane += int64(tensor) + 1
+}
 
 // Raise raises a flag.
 func (t *Trailer) Raise(f Flag) { *t.at("flag", laneFlags, int(f), int(flagCount))++ }

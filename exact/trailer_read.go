@@ -55,17 +55,24 @@ func (t *Trailer) Count(f Flag) int64 {
 	return t.lanes[laneFlags+int(f)]
 }
 
+// Bad is a shard whose part of a step is of no use.
+type Bad struct {
+	Shard  ringleader.Shard
+	Loss   bool // its loss is at fault
+	Tensor int  // the first tensor whose gradient is, in canonical order; -1 if none is
+}
+
 // NaN lists the shards that had a NaN, in increasing order; nil if there is none.
-func (t *Trailer) NaN() []ringleader.Shard { return t.marked(laneShards) }
+func (t *Trailer) NaN() []Bad { return t.marked(laneShards) }
 
-// Overflow lists the shards that had a value out of range, in increasing order; nil if there is none.
-func (t *Trailer) Overflow() []ringleader.Shard { return t.marked(laneShards + t.shards) }
+// Overflow lists the shards that had a value out of range, an infinity for instance, in increasing order; nil if there is none.
+func (t *Trailer) Overflow() []Bad { return t.marked(laneShards + t.shards) }
 
-func (t *Trailer) marked(base int) []ringleader.Shard {
-	var list []ringleader.Shard
-	for s, n := range t.lanes[base : base+t.shards] {
-		if n != 0 {
-			list = append(list, ringleader.Shard(s))
+func (t *Trailer) marked(base int) []Bad {
+	var list []Bad
+	for s, mark := range t.lanes[base : base+t.shards] {
+		if mark != 0 {
+			list = append(list, Bad{ringleader.Shard(s), mark&markLoss != 0, int(mark&markTensor) - 1})
 		}
 	}
 	return list

@@ -63,8 +63,9 @@ func TestTrailerAddsUpInAnyOrder(t *testing.T) {
 				tr.AddLedger(math.MaxUint64 - uint64(s))
 			}
 			if r == 1 {
-				tr.MarkNaN(2)
-				tr.MarkOverflow(3)
+				tr.MarkNaN(2, 0)
+				tr.MarkOverflow(2, 77)
+				tr.MarkOverflow(3, 1<<20)
 				tr.Raise(exact.FlagPause)
 			}
 			tr.Raise(exact.FlagDrain)
@@ -109,11 +110,11 @@ func checkTotal(t *testing.T, total *exact.Trailer) {
 	if want := uint64(math.MaxUint64 - 20); total.Ledger() != want {
 		t.Errorf("ledger %016x, want %016x", total.Ledger(), want)
 	}
-	if s := total.NaN(); !slices.Equal(s, []ringleader.Shard{2}) {
-		t.Errorf("shards with NaN: %v, want 2", s)
+	if got := total.NaN(); !slices.Equal(got, []exact.Bad{{Shard: 2, Tensor: 0}}) {
+		t.Errorf("NaN in %+v, want tensor 0 of shard 2", got)
 	}
-	if s := total.Overflow(); !slices.Equal(s, []ringleader.Shard{3}) {
-		t.Errorf("shards with overflow: %v, want 3", s)
+	if got := total.Overflow(); !slices.Equal(got, []exact.Bad{{Shard: 2, Tensor: 77}, {Shard: 3, Tensor: 1 << 20}}) {
+		t.Errorf("overflow in %+v, want tensors 77 and 1<<20 of shards 2 and 3", got)
 	}
 	counts := map[exact.Flag]int64{exact.FlagPause: 1, exact.FlagDrain: 3}
 	for _, f := range exact.Flags() {
@@ -148,6 +149,7 @@ func TestCheckSeesEveryLane(t *testing.T) {
 	}
 }
 
+// A loss of no use is marked beside the gradient's first tensor, whichever comes first.
 func TestLossOutOfRangeMarksTheShard(t *testing.T) {
 	list, _ := gang(t, 1, func(_ int, tr *exact.Trailer) {
 		tr.AddLoss(0, math.NaN())
@@ -155,12 +157,14 @@ func TestLossOutOfRangeMarksTheShard(t *testing.T) {
 		tr.AddLoss(2, 0x1p28) // 6 shards need 3 bits of the 31
 		tr.AddLoss(3, math.Nextafter(0x1p28, 0))
 		tr.AddLoss(4, -1)
+		tr.MarkNaN(0, 5)
+		tr.MarkOverflow(2, 0)
 	})
-	if s := list[0].NaN(); !slices.Equal(s, []ringleader.Shard{0}) {
-		t.Errorf("NaN: %v", s)
+	if got := list[0].NaN(); !slices.Equal(got, []exact.Bad{{Shard: 0, Loss: true, Tensor: 5}}) {
+		t.Errorf("NaN: %+v", got)
 	}
-	if s := list[0].Overflow(); !slices.Equal(s, []ringleader.Shard{1, 2}) {
-		t.Errorf("overflow: %v", s)
+	if got := list[0].Overflow(); !slices.Equal(got, []exact.Bad{{Shard: 1, Loss: true, Tensor: -1}, {Shard: 2, Loss: true, Tensor: 0}}) {
+		t.Errorf("overflow: %+v", got)
 	}
 	if l := list[0].Loss(); math.Abs(l-(0x1p28-1)) > 0x1p-24 {
 		t.Errorf("loss %g", l)
@@ -198,12 +202,14 @@ func TestDisagree(t *testing.T) {
 
 func TestMisuseIsReturnedBySeal(t *testing.T) {
 	for want, misuse := range map[string]func(*exact.Trailer){
-		"shard 6":  func(tr *exact.Trailer) { tr.MarkNaN(6) },
-		"shard -1": func(tr *exact.Trailer) { tr.MarkOverflow(-1) },
-		"shard 99": func(tr *exact.Trailer) { tr.AddLoss(99, math.NaN()) },
-		"bucket 2": func(tr *exact.Trailer) { tr.SetBucketSum(2, 1) },
-		"rank 3":   func(tr *exact.Trailer) { tr.SetDigest(3, 1) },
-		"flag 99":  func(tr *exact.Trailer) { tr.Raise(99) },
+		"shard 6":           func(tr *exact.Trailer) { tr.MarkNaN(6, 0) },
+		"shard -1":          func(tr *exact.Trailer) { tr.MarkOverflow(-1, 0) },
+		"tensor -1":         func(tr *exact.Trailer) { tr.MarkNaN(0, -1) },
+		"tensor 4294967295": func(tr *exact.Trailer) { tr.MarkOverflow(0, math.MaxUint32) },
+		"shard 99":          func(tr *exact.Trailer) { tr.AddLoss(99, math.NaN()) },
+		"bucket 2":          func(tr *exact.Trailer) { tr.SetBucketSum(2, 1) },
+		"rank 3":            func(tr *exact.Trailer) { tr.SetDigest(3, 1) },
+		"flag 99":           func(tr *exact.Trailer) { tr.Raise(99) },
 	} {
 		tr := exact.NewTrailer(3, 6, 2)
 		misuse(tr)

@@ -24,7 +24,7 @@ func (s *Spec) problems() []error {
 	c.model(&s.What.Model)
 	c.loss(&s.What)
 	c.optimizer(&s.What.Optimizer)
-	c.how(&s.How, s.What.Shards)
+	c.how(&s.How, &s.What)
 	return c.errs
 }
 
@@ -78,6 +78,10 @@ func (c *checker) place(field, value, example string) {
 		c.fail(field, "has a user or password in its URL, which would travel with the job; want credentials in the workers' own environment")
 	case u.Scheme != "file" && u.Scheme != "s3":
 		c.fail(field, "has scheme %q; allowed: file, s3, or a plain path", clip(u.Scheme))
+	case u.Scheme == "s3" && u.Host == "":
+		c.fail(field, "is %q, which names no bucket; want one as in %s", clip(value), example)
+	case u.Scheme == "file" && (u.Host != "" || u.Path == ""):
+		c.fail(field, "is %q, which names no folder of this machine; want one as in file:///srv/retail, or a plain path", clip(value))
 	}
 }
 
@@ -145,6 +149,9 @@ func (c *checker) loss(w *What) {
 	c.choice("what.loss.logq", l.LogQ, "on", "off", "corrected")
 	c.whole("what.negatives.in_batch", int64(n.InBatch), 0, 1<<20)
 	c.whole("what.negatives.random", int64(n.Random), 0, 1<<20)
+	if n.InBatch > 0 && w.UsersPerShard == 1 {
+		c.fail("what.negatives.in_batch", "is %d with what.users_per_shard 1; want 0, or shards of at least 2 users: in-batch negatives are what a shard's other users want", n.InBatch)
+	}
 	if n.InBatch == 0 && n.Random == 0 {
 		c.fail("what.negatives", "has in_batch 0 and random 0; want at least one negative: what a positive is compared with, and what logq is about")
 	}
@@ -186,7 +193,8 @@ func (c *checker) optimizer(o *Optimizer) {
 	c.number("what.optimizer.clip", o.Clip, o.Clip >= 0 && o.Clip <= 1e6, "a norm, at most 1e6, or 0 for none")
 }
 
-func (c *checker) how(h *How, shards int) {
+func (c *checker) how(h *How, w *What) {
+	shards := w.Shards
 	if h.Store != "" { // whoever submits or runs the job knows whether there is a default
 		c.place("how.store", h.Store, "s3://bucket/checkpoints")
 	}
@@ -204,6 +212,9 @@ func (c *checker) how(h *How, shards int) {
 	c.choice("how.device", h.Device, "cpu")
 	c.whole("how.priority", int64(h.Priority), -1000, 1000)
 	c.whole("how.stop_at", h.StopAt, 0, maxSteps)
+	if w.Steps > 0 && h.StopAt > w.Steps && h.StopAt <= maxSteps {
+		c.fail("how.stop_at", "is %d; want at most what.steps, which is %d, or 0 to run to the end", h.StopAt, w.Steps)
+	}
 	c.duration("how.deadlines.hang", h.Deadlines.Hang, time.Hour)
 	c.duration("how.deadlines.store", h.Deadlines.Store, time.Hour)
 	c.duration("how.deadlines.holder", h.Deadlines.Holder, 24*time.Hour)

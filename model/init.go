@@ -37,14 +37,14 @@ func (m *Model) validateIdentity() error {
 	var errs []error
 	bad := func(wrong bool, format string, args ...any) {
 		if wrong {
-			errs = append(errs, fmt.Errorf("model.init identity: "+format+"; or choose model.init normal", args...))
+			errs = append(errs, fmt.Errorf("what.model.init identity: "+format+"; or choose normal", args...))
 		}
 	}
-	bad(!m.features.item, "model.drop_features.item: the identity starts from the item vector")
-	bad(s.width != s.dim, "model.width %d: want model.dim %d", s.width, s.dim)
-	bad(s.vector > s.width, "model.width %d: want at least the data set's vector_dim %d", s.width, s.vector)
-	bad(s.ffn < 2*s.width, "model.ffn %d: want at least twice model.width %d", s.ffn, s.width)
-	bad(s.itemHidden < 2*s.vector, "model.item_hidden %d: want at least twice the data set's vector_dim %d", s.itemHidden, s.vector)
+	bad(!m.features.item, "what.model.drop_features.item: the identity starts from the item vector")
+	bad(s.width != s.dim, "what.model.width %d: want what.model.dim %d", s.width, s.dim)
+	bad(s.vector > s.width, "what.model.width %d: want at least the data set's vector_dim %d", s.width, s.vector)
+	bad(s.ffn < 2*s.width, "what.model.ffn %d: want at least twice what.model.width %d", s.ffn, s.width)
+	bad(s.itemHidden < 2*s.vector, "what.model.item_hidden %d: want at least twice the data set's vector_dim %d", s.itemHidden, s.vector)
 	return errors.Join(errs...)
 }
 

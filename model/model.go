@@ -136,23 +136,23 @@ func (m *Model) validate(meta *dataset.Meta) error {
 		{"layers", s.layers}, {"width", s.width}, {"heads", s.heads}, {"ffn", s.ffn},
 		{"dim", s.dim}, {"window", s.window}, {"item_hidden", s.itemHidden},
 	} {
-		bad(x.value < 1, "model.%s %d: want at least 1", x.field, x.value)
+		bad(x.value < 1, "what.model.%s %d: want at least 1", x.field, x.value)
 	}
-	bad(s.heads > 0 && s.width%s.heads != 0, "model.heads %d: want a divisor of model.width %d", s.heads, s.width)
-	bad(f.action && s.actionDim < 1, "model.action_dim %d: want at least 1, or model.drop_features.action", s.actionDim)
-	bad(f.surface && s.surfaceDim < 1, "model.surface_dim %d: want at least 1, or model.drop_features.surface", s.surfaceDim)
-	bad(m.inputWidth() == 0, "model.drop_features: every feature is off; want at least one")
-	bad(!(w.Model.Dropout >= 0 && w.Model.Dropout < 1), "model.dropout %g: want at least 0, below 1", w.Model.Dropout)
-	bad(!(w.Model.Temperature >= minTemperature && w.Model.Temperature <= math.MaxFloat32), "model.temperature %g: want at least %g", w.Model.Temperature, minTemperature)
+	bad(s.heads > 0 && s.width%s.heads != 0, "what.model.heads %d: want a divisor of what.model.width %d", s.heads, s.width)
+	bad(f.action && s.actionDim < 1, "what.model.action_dim %d: want at least 1, or what.model.drop_features.action", s.actionDim)
+	bad(f.surface && s.surfaceDim < 1, "what.model.surface_dim %d: want at least 1, or what.model.drop_features.surface", s.surfaceDim)
+	bad(m.inputWidth() == 0, "what.model.drop_features: every feature is off; want at least one")
+	bad(!(w.Model.Dropout >= 0 && w.Model.Dropout < 1), "what.model.dropout %g: want at least 0, below 1", w.Model.Dropout)
+	bad(!(w.Model.Temperature >= minTemperature && w.Model.Temperature <= math.MaxFloat32), "what.model.temperature %g: want at least %g", w.Model.Temperature, minTemperature)
 	bad(meta != nil && (s.items < 1 || s.vector < 1 || s.actions < 1), "data set with %d items, vectors of %d, %d action types: want at least 1 of each", s.items, s.vector, s.actions)
-	bad(!(w.Loss.HorizonDays > 0 && w.Loss.HorizonDays <= 36600), "loss.horizon_days %g: want more than 0, at most 36600", w.Loss.HorizonDays)
+	bad(!(w.Loss.HorizonDays > 0 && w.Loss.HorizonDays <= 36600), "what.loss.horizon_days %g: want more than 0, at most 36600", w.Loss.HorizonDays)
 	bad(w.Negatives.InBatch < 0 || w.Negatives.Random < 0 || w.Negatives.InBatch+w.Negatives.Random < 1,
-		"negatives: %d in_batch, %d random: want none negative and at least one in all", w.Negatives.InBatch, w.Negatives.Random)
+		"what.negatives: %d in_batch, %d random: want none negative and at least one in all", w.Negatives.InBatch, w.Negatives.Random)
 	errs = append(errs,
 		m.validateObjective(),
-		oneOf("loss.logq", w.Loss.LogQ, logQOn, logQOff, logQCorrected),
-		oneOf("model.init", w.Model.Init, initIdentity, initNormal),
-		oneOf("precision", w.Precision, "float32"),
+		oneOf("what.loss.logq", w.Loss.LogQ, logQOn, logQOff, logQCorrected),
+		oneOf("what.model.init", w.Model.Init, initIdentity, initNormal),
+		oneOf("what.precision", w.Precision, "float32"),
 		validateOptimizer(&w.Optimizer),
 	)
 	if meta != nil {
@@ -167,12 +167,12 @@ func (m *Model) validate(meta *dataset.Meta) error {
 func (m *Model) validateObjective() error {
 	l := &m.what.Loss
 	errs := []error{
-		oneOf("loss.objective", l.Objective, objectiveExact, objectiveDense, objectiveAllAction, objectiveSASRec, objectiveNext),
-		oneOf("loss.weights", l.Weights, weightsSeed, weightsPairs),
-		oneOf("loss.newest_weight", l.NewestWeight, newestOne, newestEqual),
+		oneOf("what.loss.objective", l.Objective, objectiveExact, objectiveDense, objectiveAllAction, objectiveSASRec, objectiveNext),
+		oneOf("what.loss.weights", l.Weights, weightsSeed, weightsPairs),
+		oneOf("what.loss.newest_weight", l.NewestWeight, newestOne, newestEqual),
 	}
 	if dense := l.Objective == objectiveDense; dense && l.Positions < 1 || !dense && l.Positions != 0 {
-		errs = append(errs, fmt.Errorf("loss.positions %d: want at least 1 for loss.objective %s, 0 for the others", l.Positions, objectiveDense))
+		errs = append(errs, fmt.Errorf("what.loss.positions %d: want at least 1 for what.loss.objective %s, 0 for the others", l.Positions, objectiveDense))
 	}
 	return errors.Join(errs...)
 }

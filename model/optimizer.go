@@ -21,7 +21,7 @@ func validateOptimizer(o *job.Optimizer) error {
 	var errs []error
 	bad := func(wrong bool, field string, value float64, want string) {
 		if wrong {
-			errs = append(errs, fmt.Errorf("optimizer.%s %g: want %s", field, value, want))
+			errs = append(errs, fmt.Errorf("what.optimizer.%s %g: want %s", field, value, want))
 		}
 	}
 	bad(!(o.LR > 0 && o.LR <= math.MaxFloat32), "lr", o.LR, "more than 0, finite")
@@ -33,8 +33,8 @@ func validateOptimizer(o *job.Optimizer) error {
 	bad(!(o.Clip >= 0 && o.Clip <= math.MaxFloat32), "clip", o.Clip, "0 (none) or more")
 	bad(o.Name == optimizerAdam && o.WeightDecay != 0, "weight_decay", o.WeightDecay, "0 for optimizer.name adam")
 	return errors.Join(append(errs,
-		oneOf("optimizer.name", o.Name, optimizerAdamW, optimizerAdam),
-		oneOf("optimizer.schedule", o.Schedule, scheduleCosine, scheduleConstant),
+		oneOf("what.optimizer.name", o.Name, optimizerAdamW, optimizerAdam),
+		oneOf("what.optimizer.schedule", o.Schedule, scheduleCosine, scheduleConstant),
 	)...)
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/device"
@@ -24,7 +25,7 @@ type ShardResult struct {
 	Visits int    // users of the shard in this step, with or without a target
 	Ledger uint64 // of the users that were really in the batch
 
-	nan, overflow int64 // elements that could not be converted
+	nan, overflow int // index of the first tensor with an element that cannot be summed; -1 if there is none
 }
 
 // lane computes shards one after another and keeps the sum of their gradients. An engine has as many as its device: that
@@ -92,15 +93,29 @@ func (l *lane) shard(e *Engine, s ringleader.Shard) (ShardResult, error) {
 	if err != nil {
 		return res, fmt.Errorf("shard %d: %w", s, err)
 	}
+	res.nan, res.overflow = -1, -1
 	if !e.exact() {
 		n := l.grad.N
+		if square := l.ops.SquaredNorm(l.grad); math.IsNaN(square) || math.IsInf(square, 0) {
+			l.blame(e, &res, float32(math.Inf(1)))
+		}
 		l.ops.Add(device.Matrix(l.float, 1, n), device.Matrix(l.float, 1, n), device.Matrix(l.grad, 1, n))
 		return res, l.ops.Sync()
 	}
+	limit := exact.Limit(e.what.Shards)
 	device.Zero(l.ops, l.bad)
-	l.ops.ToFixed(l.sum, l.grad, exact.Limit(e.what.Shards), l.bad)
+	l.ops.ToFixed(l.sum, l.grad, limit, l.bad)
 	var bad [2]int64
 	device.Download(l.ops, bad[:], l.bad)
-	res.nan, res.overflow = bad[0], bad[1]
+	if bad != [2]int64{} {
+		l.blame(e, &res, limit)
+	}
 	return res, l.ops.Sync()
+}
+
+// blame finds the tensors at fault: on the host, because it happens once in the life of a job.
+func (l *lane) blame(e *Engine, res *ShardResult, limit float32) {
+	grad := make([]float32, l.grad.N)
+	device.Download(l.ops, grad, l.grad)
+	res.nan, res.overflow = firstBad(e.model.Tensors(), grad, limit)
 }

@@ -72,11 +72,11 @@ func record(tr *exact.Trailer, s ringleader.Shard, res ShardResult) {
 	tr.AddTokens(int64(res.Tokens))
 	tr.AddLedger(res.Ledger)
 	tr.AddLoss(s, res.Loss)
-	if res.nan > 0 {
-		tr.MarkNaN(s)
+	if res.nan >= 0 {
+		tr.MarkNaN(s, res.nan)
 	}
-	if res.overflow > 0 {
-		tr.MarkOverflow(s)
+	if res.overflow >= 0 {
+		tr.MarkOverflow(s, res.overflow)
 	}
 }
 
@@ -146,14 +146,18 @@ func gather[T int64 | float32](lanes []*lane, sum func(*lane) device.Buf[T], dst
 	}
 }
 
-// Verify refuses a sum that no update may read.
+// Verify refuses a sum that no update may read, because a shard handed on what cannot be summed. All members say the same.
 func (e *Engine) Verify(tr *exact.Trailer) error {
-	if s := tr.NaN(); len(s) > 0 {
-		return &jobError{fmt.Errorf("step %d: NaN or infinity in the gradient of shards %v; the state at step %d is kept", e.step+1, s, e.step)}
+	tensors := e.model.Tensors()
+	if bad := tr.NaN(); len(bad) > 0 {
+		return &jobError{fmt.Errorf("step %d: %s", e.step+1, badStep("NaN", bad, tensors))}
 	}
-	if s := tr.Overflow(); len(s) > 0 {
-		return &jobError{fmt.Errorf("step %d: gradient of shards %v exceeds the range of exact64 (%g); lower the learning rate or set optimizer.clip; the state at step %d is kept",
-			e.step+1, s, exact.Limit(e.what.Shards), e.step)}
+	if bad := tr.Overflow(); len(bad) > 0 {
+		what := "infinity"
+		if e.exact() {
+			what = fmt.Sprintf("infinity or a value beyond the range of exact64 (%g)", exact.Limit(e.what.Shards))
+		}
+		return &jobError{fmt.Errorf("step %d: %s; lower what.optimizer.lr, or, if it is so from the start, what.users_per_shard", e.step+1, badStep(what, bad, tensors))}
 	}
 	return nil
 }

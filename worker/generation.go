@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +127,9 @@ func (g *generation) live(ctx context.Context) (err error) {
 	g.agent.cfg.Observer.Joined(g.membership())
 	for r.step < g.last() {
 		report, err := g.step(ctx)
+		if isJobError(err) {
+			err = g.failing(err)
+		}
 		if err != nil {
 			return err
 		}
@@ -139,6 +143,19 @@ func (g *generation) live(ctx context.Context) (err error) {
 		}
 	}
 	return g.saver.final()
+}
+
+// failing makes the state before a step that no member can apply the job's last checkpoint: all have found the same in the same sum. It returns the
+// error, and what came of that.
+func (g *generation) failing(err error) error {
+	step := g.replica.step
+	if step == 0 {
+		return err // that is where the job began
+	}
+	if lost := g.saver.keep(); lost != nil {
+		return &jobError{fmt.Errorf("%w; the state at step %d could not be stored: %w", err, step, lost)}
+	}
+	return &jobError{fmt.Errorf("%w; the state at step %d is kept", err, step)}
 }
 
 // last is the step after which the job ends: its own end, or where "how" stops it.

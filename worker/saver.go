@@ -93,13 +93,20 @@ func (s *saver) begin() error {
 }
 
 // durable writes a checkpoint of the present state and waits until it is committed: before a pause, training stands still anyway.
-func (s *saver) durable() error { return s.commit(kindPause) }
+func (s *saver) durable() error { return s.commit(s.ctx, kindPause) }
 
 // final is durable for the last state of the job. It is never skipped: it is tried until it is committed or the generation ends.
-func (s *saver) final() error { return s.commit(kindFinal) }
+func (s *saver) final() error { return s.commit(s.ctx, kindFinal) }
 
-func (s *saver) commit(kind saveKind) error {
-	if err := s.await(s.idle); err != nil {
+// keep is durable for the state that a failing job leaves behind. It is tried for a while only: the job fails either way.
+func (s *saver) keep() error {
+	ctx, cancel := context.WithTimeout(s.ctx, attempts*time.Duration(s.generation.spec.How.Deadlines.Store))
+	defer cancel()
+	return s.commit(ctx, kindPause)
+}
+
+func (s *saver) commit(ctx context.Context, kind saveKind) error {
+	if err := s.await(ctx, s.idle); err != nil {
 		return err
 	}
 	step, done := s.generation.replica.step, make(chan struct{})
@@ -110,7 +117,7 @@ func (s *saver) commit(kind saveKind) error {
 	if err := s.start(kind); err != nil {
 		return err
 	}
-	return s.generation.settle(s.ctx, done)
+	return s.generation.settle(ctx, done)
 }
 
 // start copies the state and writes it in the background. The caller has the token; the writing gives it back.
@@ -142,7 +149,7 @@ func (s *saver) hurry() {
 }
 
 // await waits for a channel as long as the generation lives, and shows the others that this member does.
-func (s *saver) await(done <-chan struct{}) error {
+func (s *saver) await(ctx context.Context, done <-chan struct{}) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	group := s.generation.group
@@ -150,8 +157,8 @@ func (s *saver) await(done <-chan struct{}) error {
 		select {
 		case <-done:
 			return nil
-		case <-s.ctx.Done():
-			return context.Cause(s.ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case <-group.Done():
 			return group.Err()
 		case <-tick.C:

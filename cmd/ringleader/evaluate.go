@@ -34,7 +34,7 @@ func newEvaluate() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			moments, err := evaluation.ParseStaleness(staleness)
 			if err != nil {
-				return withCode(exitUsage, err)
+				return withCode(exitUsage, fmt.Errorf("--%w", err))
 			}
 			report, err := evaluateCheckpoint(cmd.Context(), checkpoint, data, cmd.ErrOrStderr(), moments...)
 			if jsonFile != "" {

@@ -67,7 +67,7 @@ func withClient(cluster *clusterFlags, f func(*client.Client) error) error {
 	}
 	cl, err := client.Dial(cluster.coordinators, token, client.Options{})
 	if err != nil {
-		return withCode(exitUsage, err)
+		return withCode(exitUsage, fmt.Errorf("--coordinators: %w", err))
 	}
 	return errors.Join(f(cl), cl.Close())
 }

@@ -34,14 +34,17 @@ func (f *jobFlags) load(ctx context.Context, path string) (job.Spec, error) {
 	if err != nil {
 		return job.Spec{}, withCode(exitInput, fmt.Errorf("job file %s: %w", path, err))
 	}
-	return spec, pin(ctx, &spec)
+	if err := pin(ctx, &spec); err != nil {
+		return spec, fmt.Errorf("job file %s: %w", path, err)
+	}
+	return spec, nil
 }
 
 // pin fixes the content of the data that the job was written for, and refuses a model that cannot be built on it.
 func pin(ctx context.Context, spec *job.Spec) error {
 	store, err := openStore(ctx, spec.What.Data)
 	if err != nil {
-		return err
+		return fmt.Errorf("what.data: %w", err)
 	}
 	defer store.Close()
 	meta, err := dataset.ReadMeta(ctx, store)
@@ -52,8 +55,9 @@ func pin(ctx context.Context, spec *job.Spec) error {
 		return withCode(exitInput, fmt.Errorf("what.data_digest %s: the data set at %s has %s", d, spec.What.Data, meta.Digest))
 	}
 	spec.What.DataDigest = meta.Digest
-	if _, err := model.New(spec.What, meta); err != nil {
-		return withCode(exitInput, err)
+	if every := spec.How.Evaluate.Every; every > 0 && meta.Holdout == 0 {
+		return withCode(exitInput, fmt.Errorf("how.evaluate.every %d: the data set was imported with --holdout 0, so that there is nobody to evaluate; want 0", every))
 	}
-	return nil
+	_, err = model.New(spec.What, meta)
+	return withCode(exitInput, err)
 }

@@ -265,7 +265,10 @@ func writeJSON(stdout io.Writer, where string, v any) error {
 		_, err := stdout.Write(b)
 		return err
 	}
-	return atomicfile.WriteFile(where, b, 0o644)
+	if err := atomicfile.WriteFile(where, b, 0o644); err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	return nil
 }
 
 func printLocal(w io.Writer, r *localReport) {

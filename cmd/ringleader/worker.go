@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/coordinator/client"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/internal/atomicfile"
@@ -38,6 +39,9 @@ func newWorker() *cobra.Command {
 			token, err := cluster.token()
 			if err != nil {
 				return err
+			}
+			if err := client.CheckAddresses(cluster.coordinators); err != nil {
+				return withCode(exitUsage, fmt.Errorf("--coordinators: %w", err))
 			}
 			if err := rpcauth.CheckBind("--bind", o.bind, o.insecure); err != nil {
 				return withCode(exitUsage, err)

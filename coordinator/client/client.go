@@ -64,15 +64,23 @@ type Client struct {
 
 // Dial prepares a client; it connects when it is used. addrs are HOST:PORT of any of the coordinators.
 func Dial(addrs []string, token rpcauth.Token, o Options) (*Client, error) {
+	if err := CheckAddresses(addrs); err != nil {
+		return nil, fmt.Errorf("dial coordinators: %w", err)
+	}
+	return &Client{token: token, o: o.withDefaults(), addrs: slices.Clone(addrs), conns: map[string]*grpc.ClientConn{}}, nil
+}
+
+// CheckAddresses wants what Dial does: one address at least, and each HOST:PORT.
+func CheckAddresses(addrs []string) error {
 	if len(addrs) == 0 {
-		return nil, errors.New("dial coordinators: no address is given, want HOST:PORT")
+		return errors.New("no address is given, want HOST:PORT")
 	}
 	for _, a := range addrs {
 		if err := checkAddress(a); err != nil {
-			return nil, fmt.Errorf("dial coordinators: %w", err)
+			return err
 		}
 	}
-	return &Client{token: token, o: o.withDefaults(), addrs: slices.Clone(addrs), conns: map[string]*grpc.ClientConn{}}, nil
+	return nil
 }
 
 func checkAddress(a string) error {

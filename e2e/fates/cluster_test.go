@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,7 @@ type cluster struct {
 	net     *memnet.Network
 	tool    *client.Client
 	store   *mem.Store // the jobs' checkpoints
+	set     []string   // fields of all jobs
 	devices []*device
 	workers []*process
 	ghosts  []func()
@@ -271,9 +273,20 @@ func (c *cluster) goOn(step ringleader.Step, ws ...*process) {
 // submit waits until n workers are attached and submits the job of the tests; set overrides its fields.
 func (c *cluster) submit(n int, set ...string) *rpcpb.JobInfo {
 	c.Helper()
+	return c.request(n, &rpcpb.SubmitJobRequest{}, set...)
+}
+
+// resume is submit of a job that begins with a checkpoint.
+func (c *cluster) resume(n int, url string, step int64, set ...string) *rpcpb.JobInfo {
+	c.Helper()
+	return c.request(n, &rpcpb.SubmitJobRequest{ResumeUrl: url, ResumeStep: step}, set...)
+}
+
+func (c *cluster) request(n int, req *rpcpb.SubmitJobRequest, set ...string) *rpcpb.JobInfo {
+	c.Helper()
 	c.eventually(fmt.Sprintf("%d workers attached", n), func() bool { return c.attached() == n })
 	spec, err := job.Parse([]byte("name: test"), home, append([]string{"what.data=data", "what.data_digest=" + dataDigest, "what.model.preset=tiny",
-		"what.shards=6", "what.users_per_shard=2", fmt.Sprintf("what.steps=%d", steps), "how.store=store", "how.workers.max=3", "how.checkpoint.every=4"}, set...)...)
+		"what.shards=6", "what.users_per_shard=2", fmt.Sprintf("what.steps=%d", steps), "how.store=store", "how.workers.max=3", "how.checkpoint.every=4"}, slices.Concat(c.set, set)...)...)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -281,7 +294,8 @@ func (c *cluster) submit(n int, set ...string) *rpcpb.JobInfo {
 	if err != nil {
 		c.Fatal(err)
 	}
-	j, err := c.tool.Submit(c.Context(), &rpcpb.SubmitJobRequest{Key: strings.Join(set, " "), Spec: canonical})
+	req.Key, req.Spec = req.ResumeUrl+" "+strings.Join(set, " "), canonical
+	j, err := c.tool.Submit(c.Context(), req)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -275,8 +275,10 @@ func TestCancel(t *testing.T) {
 	})
 }
 
-// TestNaN: the job ends before the update that would have read it, and says which shard had it.
+// TestNaN: the job ends before the update that would have read it, says which shard and tensor had it, and leaves the state before it as a checkpoint, from
+// which the same job comes to the same end.
 func TestNaN(t *testing.T) {
+	want := reference(t)
 	inCluster(t, func(c *cluster) {
 		dev := c.device()
 		w0, w1 := c.worker("w0", 5), c.workerOn(dev, "w1", 5)
@@ -286,9 +288,50 @@ func TestNaN(t *testing.T) {
 		c.goOn(5, w0, w1)
 		j = c.until(j, rpcpb.JobState_JOB_STATE_FAILED)
 		// w1 has the second half of the shards, and computes them in order.
-		if want := "step 6: NaN or infinity in the gradient of shards [3]; the state at step 5 is kept"; !strings.Contains(j.Reason, want) {
+		if want := "step 6: NaN in the gradient of shard 3, first in tensor embeddings.action.weight; the state at step 5 is kept"; !strings.Contains(j.Reason, want) {
 			t.Errorf("failed with %q, want %q", j.Reason, want)
 		}
+		last := j.Checkpoints[len(j.Checkpoints)-1]
+		if last.Step != 5 || last.Final {
+			t.Fatalf("the newest checkpoint is of step %d, final %v; want 5, false; history:\n%s", last.Step, last.Final, history(j))
+		}
+		if _, got := c.succeed(c.resume(2, "store/"+last.Directory, last.Step)); got != want {
+			t.Errorf("resumed, it ends with state digest %s, undisturbed with %s", got, want)
+		}
+	})
+}
+
+// TestOverflow: gradients that the sums have no room for, without any help from the test, end the job as NaN does. With so many shards there is room
+// for 8, and at so low a temperature no first step stays within it.
+func TestOverflow(t *testing.T) {
+	inCluster(t, func(c *cluster) {
+		c.worker("w0")
+		c.worker("w1")
+		j := c.until(c.submit(2, "what.shards=4096", "what.model.temperature=0.01"), rpcpb.JobState_JOB_STATE_FAILED)
+		if want := "step 1: infinity or a value beyond the range of exact64 (8) in the gradient of shard 0, first in tensor input.weight"; !strings.Contains(j.Reason, want) {
+			t.Errorf("failed with %q, want %q", j.Reason, want)
+		}
+		if len(j.Checkpoints) != 0 {
+			t.Errorf("checkpoints %v of a job without a step", j.Checkpoints)
+		}
+	})
+}
+
+// TestNaNWithoutAStore: what cannot be stored is not waited for for ever, and not said to be kept.
+func TestNaNWithoutAStore(t *testing.T) {
+	inCluster(t, func(c *cluster) {
+		dev := c.device()
+		w0, w1 := c.worker("w0", 5), c.workerOn(dev, "w1", 5)
+		j := c.submit(2, "how.deadlines.store=1s")
+		c.at(5, w0, w1)
+		c.refusePuts()
+		dev.poison.Store(true)
+		c.goOn(5, w0, w1)
+		j = c.until(j, rpcpb.JobState_JOB_STATE_FAILED)
+		if want := "the state at step 5 could not be stored"; !strings.Contains(j.Reason, want) || strings.Contains(j.Reason, "is kept") {
+			t.Errorf("failed with %q, want %q", j.Reason, want)
+		}
+		c.store.Inject(nil)
 		c.succeed(c.submit(2, "what.seed=7"))
 	})
 }
