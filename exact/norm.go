@@ -10,14 +10,11 @@ const (
 // elements, lane l of 256 adds the squares of elements l, l+256, ... in increasing order; then lane l adds lane l+s for the strides
 // s = 128, 64, ..., 1; then adjacent blocks are added in pairs, an odd last one is carried to the next round, until one sum remains.
 func SquaredNorm(x []float32) float64 {
-	if len(x) == 0 {
-		return 0
-	}
 	sums := make([]float64, 0, (len(x)+normBlock-1)/normBlock)
 	for lo := 0; lo < len(x); lo += normBlock {
 		sums = append(sums, blockNorm(x[lo:min(lo+normBlock, len(x))]))
 	}
-	return sumPairs(sums)
+	return SumPairs(sums)
 }
 
 func blockNorm(x []float32) float64 {
@@ -34,8 +31,12 @@ func blockNorm(x []float32) float64 {
 	return lanes[0]
 }
 
-// sumPairs reduces s in place.
-func sumPairs(s []float64) float64 {
+// SumPairs is the tree of SquaredNorm above its blocks: adjacent sums are added in pairs, an odd last one is carried, until one remains. The norms of parts that begin
+// at multiples of the same power of two of blocks add up to that of the whole. It overwrites s; the sum of nothing is 0.
+func SumPairs(s []float64) float64 {
+	if len(s) == 0 {
+		return 0
+	}
 	for len(s) > 1 {
 		n := 0
 		for i := 0; i+1 < len(s); i += 2 {

@@ -31,7 +31,7 @@ func BenchmarkUpdate(b *testing.B) {
 	grad := s.upload(b, "grad", make([]float32, n))
 	b.SetBytes(int64(4 * device.F32{N: n}.Bytes()))
 	for b.Loop() {
-		if _, err := s.m.Update(s.lane, &st, grad, 5, 100); err != nil {
+		if _, err := s.m.Update(device.OneLane(s.lane), &st, grad, 5, 100); err != nil {
 			b.Fatal(err)
 		}
 	}

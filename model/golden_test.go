@@ -146,7 +146,7 @@ func TestGoldenTraining(t *testing.T) {
 		}
 		mean := s.download(t, grad)
 		scale(mean, float32(1/float64(res.Users)))
-		norm, err := s.m.Update(s.lane, &st, s.upload(t, "grad", mean), int64(k), g.Training.Steps)
+		norm, err := s.m.Update(device.OneLane(s.lane), &st, s.upload(t, "grad", mean), int64(k), g.Training.Steps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/job"
 )
 
@@ -64,15 +65,15 @@ type State struct {
 // Update applies one update of AdamW, or of Adam, which is AdamW without decay, from step to step+1 of steps, with grad the gradient of the mean loss: the sum over all shards divided by
 // the number of users that have a target. The gradient is clipped to the global norm optimizer.clip. It
 // returns the norm before clipping. If that is not finite, or a length is wrong, nothing is changed and the error says so; a failure of the device
-// surfaces in the lane's Sync. grad keeps its values.
-func (m *Model) Update(lane device.Lane, s *State, grad device.F32, step, steps int64) (norm float64, err error) {
+// surfaces in its lanes' Sync. grad keeps its values. The bits do not depend on how the work is spread.
+func (m *Model) Update(spread device.Spread, s *State, grad device.F32, step, steps int64) (norm float64, err error) {
 	for _, b := range []device.F32{s.Params, s.Moment1, s.Moment2, grad} {
 		if b.N != m.length {
 			return 0, fmt.Errorf("update parameters: a buffer of %d elements, want %d", b.N, m.length)
 		}
 	}
 	o := &m.what.Optimizer
-	norm = math.Sqrt(lane.SquaredNorm(grad))
+	norm = norm2(spread, grad)
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
 		return norm, fmt.Errorf("update parameters at step %d: norm of the gradient %g: want a finite one", step, norm)
 	}
@@ -83,14 +84,26 @@ func (m *Model) Update(lane device.Lane, s *State, grad device.F32, step, steps 
 		Correction1: float32(1 - s.Beta1Power), Correction2: float32(1 - s.Beta2Power),
 		Scale: clipScale(norm, o.Clip),
 	}
-	for _, r := range m.decayRuns() {
-		a.Decay = 0
-		if r.decay {
-			a.Decay = float32(o.WeightDecay)
+	runs := m.decayRuns()
+	spread(m.length, func(l device.Lane, lo, hi int) {
+		for _, r := range runs {
+			if lo, hi := max(lo, r.lo), min(hi, r.hi); lo < hi {
+				a := a
+				if r.decay {
+					a.Decay = float32(o.WeightDecay)
+				}
+				l.AdamW(s.Params.Slice(lo, hi), s.Moment1.Slice(lo, hi), s.Moment2.Slice(lo, hi), grad.Slice(lo, hi), a)
+			}
 		}
-		lane.AdamW(s.Params.Slice(r.lo, r.hi), s.Moment1.Slice(r.lo, r.hi), s.Moment2.Slice(r.lo, r.hi), grad.Slice(r.lo, r.hi), a)
-	}
+	})
 	return norm, nil
+}
+
+// norm2 is the Euclidean norm.
+func norm2(spread device.Spread, x device.F32) float64 {
+	squares := make([]float64, (x.N+device.Piece-1)/device.Piece)
+	spread(x.N, func(l device.Lane, lo, hi int) { squares[lo/device.Piece] = l.SquaredNorm(x.Slice(lo, hi)) })
+	return math.Sqrt(exact.SumPairs(squares))
 }
 
 func clipScale(norm, clip float64) float32 {

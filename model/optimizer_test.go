@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/job"
 )
 
@@ -75,7 +76,7 @@ func checkUpdate(t *testing.T, name string, rate, clip float64) {
 			g[i] = float32(size * rng.NormFloat64())
 			square += float64(g[i]) * float64(g[i])
 		}
-		norm, err := s.m.Update(s.lane, &st, s.upload(t, "grad", g), k, steps)
+		norm, err := s.m.Update(device.OneLane(s.lane), &st, s.upload(t, "grad", g), k, steps)
 		if err != nil || math.Abs(norm-math.Sqrt(square)) > 1e-12*norm {
 			t.Fatalf("norm %v, %v; want %v", norm, err, math.Sqrt(square))
 		}
@@ -110,11 +111,11 @@ func TestUpdateRefuses(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
 		g := make([]float32, n)
 		g[n/2] = float32(bad)
-		if _, err := s.m.Update(s.lane, &st, s.upload(t, "grad", g), 0, 10); err == nil {
+		if _, err := s.m.Update(device.OneLane(s.lane), &st, s.upload(t, "grad", g), 0, 10); err == nil {
 			t.Errorf("gradient with %v: no error", bad)
 		}
 	}
-	if _, err := s.m.Update(s.lane, &st, device.F32{}, 0, 10); err == nil {
+	if _, err := s.m.Update(device.OneLane(s.lane), &st, device.F32{}, 0, 10); err == nil {
 		t.Error("no gradient: no error")
 	}
 	if st != before {
@@ -122,5 +123,41 @@ func TestUpdateRefuses(t *testing.T) {
 	}
 	if !slices.Equal(s.download(t, st.Params), s.params) {
 		t.Error("parameters changed")
+	}
+}
+
+// However an update is spread over pieces, in whatever order, its bits are the same; and the norm of pieces is that of the whole.
+func TestUpdateSpread(t *testing.T) {
+	meta := tinyMeta()
+	meta.VectorDim = 32
+	w := preset(t, "small")
+	s := newSetup(t, w, meta)
+	n := s.m.Size()
+	if n < 3*device.Piece {
+		t.Fatalf("%d parameters are no more than three pieces", n)
+	}
+	g := make([]float32, n)
+	for i, rng := 0, random(8); i < n; i++ {
+		g[i] = float32(rng.NormFloat64())
+	}
+	backwards := func(n int, do func(l device.Lane, lo, hi int)) {
+		for lo := (n - 1) / device.Piece * device.Piece; lo >= 0; lo -= device.Piece {
+			do(s.lane, lo, min(lo+device.Piece, n))
+		}
+	}
+	var ends [2][]float32
+	for k, spread := range []device.Spread{device.OneLane(s.lane), backwards} {
+		st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+		norm, err := s.m.Update(spread, &st, s.upload(t, "grad", g), 5, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := math.Sqrt(exact.SquaredNorm(g)); norm != want {
+			t.Errorf("norm %v, want %v", norm, want)
+		}
+		ends[k] = s.download(t, st.Params)
+	}
+	if !slices.Equal(ends[0], ends[1]) {
+		t.Error("the parameters depend on the order of pieces")
 	}
 }

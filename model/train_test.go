@@ -77,7 +77,7 @@ func (s *setup) train(t *testing.T, sampler *dataset.Sampler, shards int, steps 
 			loss, users = loss+res.Loss, users+res.Users
 		}
 		s.lane.FromFixed(grad, sum.Slice(0, n), float64(users))
-		if _, err := s.m.Update(s.lane, &st, grad, k, steps); err != nil {
+		if _, err := s.m.Update(device.OneLane(s.lane), &st, grad, k, steps); err != nil {
 			t.Fatal(err)
 		}
 		losses = append(losses, loss/float64(users))

@@ -38,10 +38,9 @@ type Engine struct {
 	step           ringleader.Step // -1: no state yet
 	momentHash     uint64          // of m1 and m2, taken when they were written
 
-	// The gradient on the host, where the ring sums it, and room for a part of one lane's: integers or floats. Only the training
-	// goroutine uses them.
-	sums, sumPart     []int64
-	floats, floatPart []float32
+	// The gradient on the host, where the ring sums it: integers or floats. Only the training goroutine uses them.
+	sums   []int64
+	floats []float32
 }
 
 // EngineConfig says what an engine computes.
@@ -53,9 +52,6 @@ type EngineConfig struct {
 	Beat   *beat                                    // advanced by every operator; may be nil
 	Open   func(ops device.Lane) (Gradients, error) // for each lane
 }
-
-// partElements is how much of another lane's sum is on the host at a time.
-const partElements = 1 << 16
 
 // noState is the step of an engine that holds no state.
 const noState ringleader.Step = -1
@@ -85,9 +81,9 @@ func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
 		e.lanes = append(e.lanes, l)
 	}
 	if e.exact() {
-		e.sums, e.sumPart = make([]int64, n), make([]int64, min(n, partElements))
+		e.sums = make([]int64, n)
 	} else {
-		e.floats, e.floatPart = make([]float32, n), make([]float32, min(n, partElements))
+		e.floats = make([]float32, n)
 	}
 	return e, nil
 }
@@ -121,11 +117,7 @@ func (e *Engine) Close() {
 func (e *Engine) check() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	errs := []error{e.copier.Sync()}
-	for _, l := range e.lanes {
-		errs = append(errs, l.ops.Sync())
-	}
-	err := errors.Join(errs...)
+	err := errors.Join(e.copier.Sync(), e.sync())
 	if err != nil {
 		e.step = noState
 	}

@@ -37,6 +37,10 @@ type lane struct {
 	sum       device.I64 // exact64: fixed-point sum over the lane's shards
 	float     device.F32 // float32: plain sum over the lane's shards
 	bad       device.I64 // NaN and overflow counts of one conversion
+
+	// Room on the host for a piece of another lane's sum.
+	part      []int64
+	floatPart []float32
 }
 
 func (e *Engine) openLane(cfg *EngineConfig) (*lane, error) {
@@ -51,8 +55,10 @@ func (e *Engine) openLane(cfg *EngineConfig) (*lane, error) {
 	}
 	if err == nil && e.exact() {
 		l.sum, err = device.Alloc[int64](e.dev, n)
+		l.part = make([]int64, min(n, device.Piece))
 	} else if err == nil {
 		l.float, err = device.Alloc[float32](e.dev, n)
+		l.floatPart = make([]float32, min(n, device.Piece))
 	}
 	if err == nil {
 		l.gradients, err = cfg.Open(l.ops)

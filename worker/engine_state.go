@@ -36,9 +36,10 @@ func (e *Engine) install(params, m1, m2 []float32, s checkpoints.Scalars, step r
 	device.Upload(ops, e.params, params)
 	device.Upload(ops, e.m1, m1)
 	device.Upload(ops, e.m2, m2)
-	e.momentHash = e.hashMoments()
 	e.scalars, e.step = s, noState
-	if err := ops.Sync(); err != nil {
+	err := ops.Sync()
+	e.momentHash = e.hashMoments()
+	if err = errors.Join(err, e.sync()); err != nil {
 		return fmt.Errorf("install state at step %d: %w", step, err)
 	}
 	e.step = step
@@ -48,13 +49,12 @@ func (e *Engine) install(params, m1, m2 []float32, s checkpoints.Scalars, step r
 // hashMoments is the moments' part of the state digest. mu is held.
 func (e *Engine) hashMoments() uint64 {
 	n := uint64(e.model.Size())
-	ops := e.lanes[0].ops
-	return ops.Hash(e.m1, n) + ops.Hash(e.m2, 2*n)
+	return e.hash(e.m1, n) + e.hash(e.m2, 2*n)
 }
 
 // Digest proves the state that the coming update will read. Only the training goroutine calls it.
 func (e *Engine) Digest() ringleader.Digest {
-	sum := e.lanes[0].ops.Hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), uint64(3*e.model.Size()))
+	sum := e.hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), uint64(3*e.model.Size()))
 	return exact.FinishDigest(sum, e.step, e.digest)
 }
 

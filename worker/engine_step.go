@@ -83,17 +83,23 @@ func record(tr *exact.Trailer, s ringleader.Shard, res ShardResult) {
 // Reduce sums the gradient and the trailer over lanes and members, and checks both.
 func (e *Engine) Reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error {
 	if !e.exact() {
-		gather(e.lanes, func(l *lane) device.F32 { return l.float }, e.floats, e.floatPart)
 		for b, part := range inBuckets(e.floats) {
+			e.spread(len(part), func(l *lane, lo, hi int) {
+				at := b * bucketElements
+				gather(e.lanes, l.ops, func(l *lane) device.F32 { return l.float.Slice(at+lo, at+hi) }, part[lo:hi], l.floatPart)
+			})
 			if err := group.SumFloat32(ctx, e.step, uint32(b), part); err != nil {
 				return err
 			}
 		}
 		return reduceTrailer(ctx, group, e.step, trailerBucket, tr)
 	}
-	gather(e.lanes, func(l *lane) device.I64 { return l.sum }, e.sums, e.sumPart)
 	for b, part := range inBuckets(e.sums) {
-		tr.SetBucketSum(b, exact.SumInt64(part))
+		e.spread(len(part), func(l *lane, lo, hi int) {
+			at := b * bucketElements
+			gather(e.lanes, l.ops, func(l *lane) device.I64 { return l.sum.Slice(at+lo, at+hi) }, part[lo:hi], l.part)
+		})
+		tr.SetBucketSum(b, e.sumInt64(part))
 		if err := group.SumInt64(ctx, e.step, uint32(b), part); err != nil {
 			return err
 		}
@@ -102,7 +108,7 @@ func (e *Engine) Reduce(ctx context.Context, group *allreduce.Group, tr *exact.T
 		return err
 	}
 	for b, part := range inBuckets(e.sums) {
-		if err := tr.CheckBucketSum(b, exact.SumInt64(part)); err != nil {
+		if err := tr.CheckBucketSum(b, e.sumInt64(part)); err != nil {
 			return err
 		}
 	}
@@ -132,16 +138,13 @@ func inBuckets[T any](flat []T) iter.Seq2[int, []T] {
 	}
 }
 
-// gather adds the lanes' sums into dst, in order of lanes; of all but the first a part is on the host at a time.
-func gather[T int64 | float32](lanes []*lane, sum func(*lane) device.Buf[T], dst, part []T) {
-	device.Download(lanes[0].ops, dst, sum(lanes[0]))
+// gather adds a piece of the lanes' sums into dst, in order of lanes.
+func gather[T int64 | float32](lanes []*lane, ops device.Lane, sum func(*lane) device.Buf[T], dst, part []T) {
+	device.Download(ops, dst, sum(lanes[0]))
 	for _, l := range lanes[1:] {
-		for lo := 0; lo < len(dst); lo += len(part) {
-			hi := min(lo+len(part), len(dst))
-			device.Download(l.ops, part[:hi-lo], sum(l).Slice(lo, hi))
-			for i, x := range part[:hi-lo] {
-				dst[lo+i] += x
-			}
+		device.Download(ops, part[:len(dst)], sum(l))
+		for i, x := range part[:len(dst)] {
+			dst[i] += x
 		}
 	}
 }
@@ -166,24 +169,17 @@ func (e *Engine) Verify(tr *exact.Trailer) error {
 func (e *Engine) Update(tr *exact.Trailer) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l := e.lanes[0]
-	users := max(tr.ValidUsers(), 1)
-	if e.exact() {
-		device.Upload(l.ops, l.sum, e.sums)
-		l.ops.FromFixed(l.grad, l.sum, float64(users))
-	} else {
-		inv := float32(1 / float64(users))
-		for i := range e.floats {
-			e.floats[i] *= inv
-		}
-		device.Upload(l.ops, l.grad, e.floats)
-	}
+	grad := e.lanes[0].grad
+	e.mean(grad, max(tr.ValidUsers(), 1))
 	st := model.State{Params: e.params, Moment1: e.m1, Moment2: e.m2, Beta1Power: e.scalars.Beta1Power, Beta2Power: e.scalars.Beta2Power}
-	if _, err := e.model.Update(l.ops, &st, l.grad, int64(e.step), int64(e.steps)); err != nil {
+	spread := func(n int, do func(l device.Lane, lo, hi int)) {
+		e.spread(n, func(l *lane, lo, hi int) { do(l.ops, lo, hi) })
+	}
+	if _, err := e.model.Update(spread, &st, grad, int64(e.step), int64(e.steps)); err != nil {
 		return &jobError{err} // nothing was changed
 	}
 	e.momentHash = e.hashMoments()
-	if err := l.ops.Sync(); err != nil {
+	if err := e.sync(); err != nil {
 		// The device failed halfway through an update: its state is no state any more.
 		e.step = noState
 		return fmt.Errorf("update: %w", err)
@@ -194,4 +190,21 @@ func (e *Engine) Update(tr *exact.Trailer) error {
 	e.scalars.Tokens += uint64(tr.Tokens())
 	e.step++
 	return nil
+}
+
+// mean writes what Reduce summed, divided by the number of users, to grad.
+func (e *Engine) mean(grad device.F32, users int64) {
+	inverse := float32(1 / float64(users))
+	e.spread(grad.N, func(l *lane, lo, hi int) {
+		if e.exact() {
+			sum := l.sum.Slice(lo, hi)
+			device.Upload(l.ops, sum, e.sums[lo:hi])
+			l.ops.FromFixed(grad.Slice(lo, hi), sum, float64(users))
+			return
+		}
+		for i := range e.floats[lo:hi] {
+			e.floats[lo+i] *= inverse
+		}
+		device.Upload(l.ops, grad.Slice(lo, hi), e.floats[lo:hi])
+	})
 }

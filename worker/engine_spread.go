@@ -1,0 +1,55 @@
+package worker
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
+)
+
+// spread shares n elements among the lanes, piece by piece, as device.Spread does.
+func (e *Engine) spread(n int, do func(l *lane, lo, hi int)) {
+	var next atomic.Int64
+	work := func(l *lane) {
+		for {
+			hi := int(next.Add(device.Piece))
+			lo := hi - device.Piece
+			if lo >= n {
+				_ = l.ops.Sync() // waits for what was issued; an error stays with the lane
+				return
+			}
+			do(l, lo, min(hi, n))
+		}
+	}
+	var wg sync.WaitGroup
+	for _, l := range e.lanes[1:min(len(e.lanes), max(1, (n+device.Piece-1)/device.Piece))] {
+		wg.Go(func() { work(l) })
+	}
+	work(e.lanes[0])
+	wg.Wait()
+}
+
+// sumInt64 is exact.SumInt64.
+func (e *Engine) sumInt64(x []int64) int64 {
+	var sum atomic.Int64
+	e.spread(len(x), func(_ *lane, lo, hi int) { sum.Add(exact.SumInt64(x[lo:hi])) })
+	return sum.Load()
+}
+
+// hash is the hash of a vector whose first word has index first.
+func (e *Engine) hash(x device.F32, first uint64) uint64 {
+	var sum atomic.Uint64
+	e.spread(x.N, func(l *lane, lo, hi int) { sum.Add(l.ops.Hash(x.Slice(lo, hi), first+uint64(lo))) })
+	return sum.Load()
+}
+
+// sync returns the lanes' errors.
+func (e *Engine) sync() error {
+	var errs []error
+	for _, l := range e.lanes {
+		errs = append(errs, l.ops.Sync())
+	}
+	return errors.Join(errs...)
+}
