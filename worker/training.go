@@ -56,6 +56,9 @@ func OpenTraining(what job.What, data *dataset.Dataset, dev device.Device, beat 
 	return t, nil
 }
 
+// Sampler is what the lanes draw their batches from.
+func (t *Training) Sampler() *dataset.Sampler { return t.sampler }
+
 // Close releases the engine and the item vectors.
 func (t *Training) Close() {
 	t.Engine.Close()
