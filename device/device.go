@@ -100,6 +100,15 @@ type Device interface {
 	Close() error
 }
 
+// Precision is what matrix products read: those of MatMul, of linear maps and their backward, of attention and of the loss.
+type Precision int
+
+// Products add up in float32 whatever they read, and all else is float32.
+const (
+	Float32  Precision = iota
+	BFloat16           // operands are rounded to bfloat16, to nearest even, first
+)
+
 // Segments are the users of a packed shard: segment s is tokens Offsets[s] .. Offsets[s+1]-1, where Offsets has
 // S+1 elements, on the host (for launch shapes) and on the device.
 type Segments struct {
@@ -116,6 +125,9 @@ type Lane interface {
 	Sync() error
 	// Close releases the lane and its scratch memory.
 	Close() error
+
+	// SetPrecision chooses what the products of later operators read, at first Float32.
+	SetPrecision(p Precision)
 
 	// Upload copies host memory to the device; src may be reused at once. Download waits, then copies to the host.
 	Upload(dst uintptr, src unsafe.Pointer, bytes int)

@@ -4,9 +4,8 @@
 
 int cpu_matmul(cpu_lane *l, cpu_mat dst, float alpha, cpu_mat a, int ta, cpu_mat b, int tb, float beta)
 {
-	(void)l;
-	int64_t k = ta ? a.rows : a.cols;
-	return cpu_gemm(ta, tb, dst.rows, dst.cols, k, alpha, row(a, 0), a.stride, row(b, 0), b.stride, beta, row(dst, 0), dst.stride);
+	cpu_operand x = cpu_read(l, CPU_SLOT_A, a, 0), y = cpu_read(l, CPU_SLOT_B, b, 0);
+	return cpu_gemm(l, ta, tb, dst.rows, dst.cols, ta ? a.rows : a.cols, alpha, x, y, beta, row(dst, 0), dst.stride);
 }
 
 INLINE int cpu_add_body(cpu_lane *l, cpu_mat dst, cpu_mat a, cpu_mat b)

@@ -22,11 +22,27 @@ enum { CPU_PLAIN, CPU_AVX2, CPU_AVX512 };
 // What an operator returns.
 enum { CPU_OK, CPU_NO_MEMORY, CPU_BAD_INDEX, CPU_GEMM_FAILED };
 
+// How a lane's products read their operands. Whatever it is, they add up in float32.
+enum {
+	CPU_FLOAT32,
+	CPU_BFLOAT16,        // rounded to bfloat16, kept as floats
+	CPU_BFLOAT16_NATIVE, // as bfloat16, by instructions for it
+	CPU_FLOAT32_PRIMITIVE, // the code of the former with float32, which runs on every machine: for tests
+};
+
+// Copies of operands are in slots, each valid until its next use.
+enum { CPU_SLOT_A, CPU_SLOT_B, CPU_SLOT_C, CPU_SLOT_D, CPU_SLOT_E, CPU_SLOT_RESULT, CPU_SLOTS };
+
 // A lane: what one goroutine at a time computes with.
 typedef struct {
-	int isa;
+	int isa, products;
 	char *scratch; // grows, and is reused by every operator
 	size_t size, used;
+	struct {
+		void *p;
+		size_t size;
+	} slots[CPU_SLOTS];
+	struct cpu_primitives *primitives; // NULL until one is needed
 } cpu_lane;
 
 // KERNEL defines the operator `name` from `name_body`, compiled once for each instruction set, all of which give the same bits.
@@ -85,14 +101,40 @@ void *cpu_take(cpu_lane *l, size_t bytes);  // within what was reserved, aligned
 size_t cpu_room(size_t bytes);              // what cpu_take needs for it
 const char *cpu_compiler(void);
 
-// gemm.c: c[m,n] = alpha*op(a)*op(b) + beta*c, row-major, one thread.
-int cpu_gemm(int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda, const float *b,
-	int64_t ldb, float beta, float *c, int64_t ldc);
+// gemm.c
+// An operand of a product, as the lane's products read it. addr is 0 if there was no memory.
+typedef struct {
+	uintptr_t addr;
+	int64_t ld; // elements from row to row
+} cpu_operand;
+INLINE size_t cpu_operand_size(const cpu_lane *l) { return l->products == CPU_BFLOAT16_NATIVE ? sizeof(uint16_t) : sizeof(float); }
+// cpu_read makes m an operand: m itself, or a copy in the slot. tidy also copies what products read slowly: worth it if it is read often.
+cpu_operand cpu_read(cpu_lane *l, int slot, cpu_mat m, int tidy);
+// cpu_part is o from an element on.
+INLINE cpu_operand cpu_part(const cpu_lane *l, cpu_operand o, int64_t r, int64_t c)
+{
+	if (o.addr) o.addr += (uintptr_t)(r * o.ld + c) * cpu_operand_size(l);
+	return o;
+}
+// c[m,n] = alpha*op(a)*op(b) + beta*c, row-major, one thread.
+int cpu_gemm(cpu_lane *l, int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, cpu_operand a, cpu_operand b, float beta, float *c,
+	int64_t ldc);
+
+void cpu_blend(cpu_lane *l, float *c, int64_t ldc, const float *t, int64_t ldt, int64_t m, int64_t n, float alpha, float beta);
+
+// primitive.c: c = op(a)*op(b), plus c if told to add. The operands are floats, or halves of them.
+typedef struct {
+	int half, ta, tb, add;
+	int64_t m, n, k, lda, ldb, ldc;
+} cpu_shape;
+int cpu_product(cpu_lane *l, const cpu_shape *w, void *a, void *b, float *c);
+void cpu_close_primitives(struct cpu_primitives *p);
 
 // The instruction sets that oneDNN may be told to stay within, weakest first: number i's name, NULL after the last.
 const char *cpu_isa_name(int i);
 int cpu_cap_isa(int i);      // 1 if oneDNN accepted; it does so only before its first use
 int cpu_effective_isa(void); // -1 if it is none of these
+int cpu_has_bfloat16(void);  // products of bfloat16 by instructions for it
 void cpu_dnnl_version(int *major, int *minor, int *patch);
 
 // dense.c

@@ -14,6 +14,8 @@ cpu_lane *cpu_open_lane(int isa)
 
 void cpu_close_lane(cpu_lane *l)
 {
+	cpu_close_primitives(l->primitives);
+	for (int i = 0; i < CPU_SLOTS; i++) free(l->slots[i].p);
 	free(l->scratch);
 	free(l);
 }

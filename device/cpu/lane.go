@@ -26,6 +26,22 @@ var _ device.Lane = (*lane)(nil)
 // Sync returns the first error: nothing runs behind the caller's back.
 func (l *lane) Sync() error { return l.err }
 
+// SetPrecision takes the processor's instructions for bfloat16 if it has some, and otherwise rounds floats.
+func (l *lane) SetPrecision(p device.Precision) {
+	o := l.begin("SetPrecision")
+	o.want(p == device.Float32 || p == device.BFloat16, "precision %d: want Float32 or BFloat16", p)
+	if !o.ok() {
+		return
+	}
+	l.c.products = C.CPU_FLOAT32
+	if p == device.BFloat16 {
+		l.c.products = C.CPU_BFLOAT16
+		if C.cpu_has_bfloat16() != 0 {
+			l.c.products = C.CPU_BFLOAT16_NATIVE
+		}
+	}
+}
+
 // Close frees the scratch memory. It returns nil: errors of operators are Sync's.
 func (l *lane) Close() error {
 	if l.c == nil {

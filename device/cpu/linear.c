@@ -8,31 +8,19 @@
 // BLOCK rows of the widest activations stay in a second-level cache; products of fewer rows are slower.
 enum { BLOCK = 96 };
 
-// take_weight moves the weight of a map to scratch memory, unless its rows already lie as products like them or are hardly used. Parameters have
-// no gaps between rows.
-INLINE int take_weight(cpu_lane *l, cpu_mat *w, int64_t rows, size_t more)
-{
-	int copy = w->stride != leading(w->stride) && rows >= BLOCK;
-	int64_t stride = leading(w->cols);
-	size_t bytes = copy ? (size_t)(w->rows * stride) * sizeof(float) : 0;
-	if (cpu_reserve(l, cpu_room(bytes) + more)) return CPU_NO_MEMORY;
-	if (!copy) return CPU_OK;
-	cpu_mat c = {(uintptr_t)cpu_take(l, bytes), w->rows, w->cols, stride};
-	for (int64_t r = 0; r < w->rows; r++) memcpy(row(c, r), row(*w, r), (size_t)w->cols * sizeof(float));
-	*w = c;
-	return CPU_OK;
-}
+// weight is the weight of a map. Parameters have no gaps between rows, which clash in caches: they are moved if they are used more than once.
+INLINE cpu_operand weight(cpu_lane *l, cpu_mat w, int64_t rows) { return cpu_read(l, CPU_SLOT_A, w, rows >= BLOCK); }
 
 INLINE cpu_mat rows_of(cpu_mat m, int64_t lo, int64_t n)
 {
-	cpu_mat part = {m.addr ? (uintptr_t)row(m, lo) : 0, n, m.cols, m.stride};
+	cpu_mat part = {(uintptr_t)row(m, lo), n, m.cols, m.stride};
 	return part;
 }
 
 // product: rows lo..lo+n-1 of y = x*w^T.
-INLINE int product(cpu_mat y, cpu_mat x, cpu_mat w, int64_t lo, int64_t n)
+INLINE int product(cpu_lane *l, cpu_mat y, cpu_mat x, cpu_operand w, int64_t lo, int64_t n)
 {
-	return cpu_gemm(0, 1, n, y.cols, x.cols, 1, row(x, lo), x.stride, row(w, 0), w.stride, 0, row(y, lo), y.stride);
+	return cpu_gemm(l, 0, 1, n, y.cols, x.cols, 1, cpu_read(l, CPU_SLOT_B, rows_of(x, lo, n), 0), w, 0, row(y, lo), y.stride);
 }
 
 INLINE int64_t block_rows(int64_t lo, int64_t rows) { return rows - lo < BLOCK ? rows - lo : BLOCK; }
@@ -40,10 +28,11 @@ INLINE int64_t block_rows(int64_t lo, int64_t rows) { return rows - lo < BLOCK ?
 INLINE int cpu_linear_body(cpu_lane *l, cpu_mat y, cpu_mat x, cpu_mat w, uintptr_t bias)
 {
 	const float *b = (const float *)bias;
-	if (take_weight(l, &w, y.rows, 0)) return CPU_NO_MEMORY;
+	cpu_operand weights = weight(l, w, y.rows);
+	int status;
 	for (int64_t lo = 0, n; lo < y.rows; lo += n) {
 		n = block_rows(lo, y.rows);
-		if (product(y, x, w, lo, n)) return CPU_GEMM_FAILED;
+		if ((status = product(l, y, x, weights, lo, n))) return status;
 		for (int64_t r = lo; b && r < lo + n; r++) {
 			float *d = row(y, r);
 			ELEMENTWISE
@@ -68,11 +57,13 @@ INLINE void gelu_row(float *d, float *slope, const float *b, int64_t n)
 INLINE int cpu_linear_gelu_body(cpu_lane *l, cpu_mat y, cpu_mat slope, cpu_mat x, cpu_mat w, uintptr_t bias, cpu_dropping drop)
 {
 	size_t bytes = (size_t)y.cols * sizeof(float);
-	if (take_weight(l, &w, y.rows, cpu_room(bytes))) return CPU_NO_MEMORY;
+	if (cpu_reserve(l, cpu_room(bytes))) return CPU_NO_MEMORY;
+	cpu_operand weights = weight(l, w, y.rows);
 	float *unwanted = cpu_take(l, bytes);
+	int status;
 	for (int64_t lo = 0, n; lo < y.rows; lo += n) {
 		n = block_rows(lo, y.rows);
-		if (product(y, x, w, lo, n)) return CPU_GEMM_FAILED;
+		if ((status = product(l, y, x, weights, lo, n))) return status;
 		for (int64_t r = lo; r < lo + n; r++) {
 			float *d = row(y, r), *s = slope.addr ? row(slope, r) : unwanted;
 			gelu_row(d, s, (const float *)bias, y.cols);
@@ -105,10 +96,11 @@ INLINE void residual_row(float *d, const float *residual, const float *b, int64_
 INLINE int cpu_linear_add_body(cpu_lane *l, cpu_mat y, cpu_mat residual, cpu_mat x, cpu_mat w, uintptr_t bias, cpu_dropping drop,
 	cpu_norm norm)
 {
-	if (take_weight(l, &w, y.rows, 0)) return CPU_NO_MEMORY;
+	cpu_operand weights = weight(l, w, y.rows);
+	int status;
 	for (int64_t lo = 0, n; lo < y.rows; lo += n) {
 		n = block_rows(lo, y.rows);
-		if (product(y, x, w, lo, n)) return CPU_GEMM_FAILED;
+		if ((status = product(l, y, x, weights, lo, n))) return status;
 		for (int64_t r = lo; r < lo + n; r++) {
 			residual_row(row(y, r), row(residual, r), (const float *)bias, y.cols, drop, drop_row(drop, r, y.cols));
 			if (norm.y.addr) norm_row(norm, r, row(y, r), y.cols);
@@ -121,13 +113,18 @@ KERNEL(cpu_linear_add, (cpu_lane * l, cpu_mat y, cpu_mat residual, cpu_mat x, cp
 
 INLINE int cpu_linear_backward_body(cpu_lane *l, cpu_mat dx, cpu_mat dw, uintptr_t dbias, cpu_mat dy, cpu_mat x, cpu_mat w, cpu_mat slope)
 {
+	int status;
+	cpu_operand from = cpu_read(l, CPU_SLOT_B, dy, 0);
 	if (dbias) column_sums((float *)dbias, dy);
-	if (dw.addr && cpu_matmul(l, dw, 1, dy, 1, x, 0, 1)) return CPU_GEMM_FAILED;
+	if (dw.addr) {
+		cpu_operand by = cpu_read(l, CPU_SLOT_C, x, 0);
+		if ((status = cpu_gemm(l, 1, 0, dw.rows, dw.cols, dy.rows, 1, from, by, 1, row(dw, 0), dw.stride))) return status;
+	}
 	if (!dx.addr) return CPU_OK;
-	if (take_weight(l, &w, dx.rows, 0)) return CPU_NO_MEMORY;
+	cpu_operand weights = weight(l, w, dx.rows);
 	for (int64_t lo = 0, n; lo < dx.rows; lo += n) {
 		n = block_rows(lo, dx.rows);
-		if (cpu_matmul(l, rows_of(dx, lo, n), 1, rows_of(dy, lo, n), 0, w, 0, 0)) return CPU_GEMM_FAILED;
+		if ((status = cpu_gemm(l, 0, 0, n, dx.cols, dy.cols, 1, cpu_part(l, from, lo, 0), weights, 0, row(dx, lo), dx.stride))) return status;
 		for (int64_t r = lo; slope.addr && r < lo + n; r++) {
 			float *d = row(dx, r), *s = row(slope, r);
 			ELEMENTWISE

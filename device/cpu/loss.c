@@ -14,6 +14,8 @@ enum { ROWS = 128, BAND_ROWS = 32, BAND_COLS = 256 };
 
 // block is the memory of one block of tokens.
 typedef struct {
+	cpu_lane *l;
+	cpu_operand pool, users;  // of products: the pool, and u
 	cpu_mat u, du, s;         // ROWS x D; ROWS x D; ROWS x pool
 	float *sum, *g;           // ROWS: sum of exponentials; sum of weight*sigmoid
 	double *z;                // ROWS
@@ -41,6 +43,9 @@ INLINE int take_block(cpu_lane *l, block *b, const cpu_all_action *a)
 		mat_room(1, a->pool) + 2 * mat_room(BAND_COLS, d) + mat_room(BAND_ROWS, BAND_COLS) + mat_room(1, BAND_COLS) +
 		2 * cpu_room(tokens);
 	if (cpu_reserve(l, room)) return CPU_NO_MEMORY;
+	cpu_mat pool = {a->items.addr, a->pool, d, a->items.stride};
+	b->l = l;
+	b->pool = cpu_read(l, CPU_SLOT_A, pool, 0);
 	b->u = take_mat(l, ROWS, d);
 	b->du = take_mat(l, ROWS, d);
 	b->s = take_mat(l, ROWS, a->pool);
@@ -79,9 +84,8 @@ INLINE void segment_bias(float *bias, const cpu_all_action *a, int64_t segment)
 // pool_forward: s = exp(score - max), sum = their sum, z = log of the sum of exp(score).
 INLINE int pool_forward(block *b, const cpu_all_action *a, const int32_t *segment, int64_t rows)
 {
-	if (cpu_gemm(0, 1, rows, a->pool, a->users.cols, a->inv_tau, row(b->u, 0), b->u.stride, row(a->items, 0), a->items.stride, 0,
-		row(b->s, 0), b->s.stride))
-		return CPU_GEMM_FAILED;
+	int status = cpu_gemm(b->l, 0, 1, rows, a->pool, a->users.cols, a->inv_tau, b->users, b->pool, 0, row(b->s, 0), b->s.stride);
+	if (status) return status;
 	for (int64_t i = 0; i < rows; i++) {
 		float *s = row(b->s, i);
 		if (i == 0 || segment[i] != segment[i - 1]) segment_bias(b->bias, a, segment[i]);
@@ -93,6 +97,12 @@ INLINE int pool_forward(block *b, const cpu_all_action *a, const int32_t *segmen
 	return CPU_OK;
 }
 
+INLINE cpu_mat first_rows(cpu_mat m, int64_t rows, int64_t cols)
+{
+	cpu_mat part = {m.addr, rows, cols, m.stride};
+	return part;
+}
+
 // learning tells whether the items' gradient is wanted.
 INLINE int learning(const cpu_all_action *a) { return a->ditems.addr != 0; }
 
@@ -102,11 +112,9 @@ INLINE int pool_backward(block *b, const cpu_all_action *a, int64_t rows)
 	int64_t d = a->users.cols;
 	for (int64_t i = 0; i < rows; i++) // a sum of 0: the whole pool is masked, and g is 0 too
 		scale_row(row(b->s, i), b->sum[i] == 0 ? 0 : b->g[i] / b->sum[i], a->pool);
-	int bad = cpu_gemm(0, 0, rows, d, a->pool, a->inv_tau, row(b->s, 0), b->s.stride, row(a->items, 0), a->items.stride, 1,
-		row(b->du, 0), b->du.stride);
-	if (learning(a))
-		bad |= cpu_gemm(1, 0, a->pool, d, rows, a->inv_tau, row(b->s, 0), b->s.stride, row(b->u, 0), b->u.stride, 1,
-			row(a->ditems, 0), a->ditems.stride);
+	cpu_operand s = cpu_read(b->l, CPU_SLOT_C, first_rows(b->s, rows, a->pool), 0);
+	int bad = cpu_gemm(b->l, 0, 0, rows, d, a->pool, a->inv_tau, s, b->pool, 1, row(b->du, 0), b->du.stride);
+	if (learning(a)) bad |= cpu_gemm(b->l, 1, 0, a->pool, d, rows, a->inv_tau, s, b->users, 1, row(a->ditems, 0), a->ditems.stride);
 	return bad ? CPU_GEMM_FAILED : CPU_OK;
 }
 
@@ -129,13 +137,14 @@ INLINE int band(block *b, const cpu_all_action *a, const int32_t *token, int64_t
 	double *loss)
 {
 	int64_t d = a->users.cols;
-	const float *u = row(b->u, first);
+	cpu_operand u = cpu_part(b->l, b->users, first, 0);
 	const int32_t *positive = (const int32_t *)a->positive;
 	// Bands do not decrease within a segment: the first token has the lowest positive, the last the highest.
 	for (int64_t c0 = lo[token[first]], end = hi[token[first + rows - 1]]; c0 < end; c0 += BAND_COLS) {
 		int64_t n = end - c0 < BAND_COLS ? end - c0 : BAND_COLS;
 		for (int64_t j = 0; j < n; j++) memcpy(row(b->v, j), row(a->items, positive[c0 + j]), (size_t)d * sizeof(float));
-		int bad = cpu_gemm(0, 1, rows, n, d, a->inv_tau, u, b->u.stride, row(b->v, 0), b->v.stride, 0, row(b->a, 0), b->a.stride);
+		cpu_operand v = cpu_read(b->l, CPU_SLOT_D, first_rows(b->v, n, d), 0);
+		int bad = cpu_gemm(b->l, 0, 1, rows, n, d, a->inv_tau, u, v, 0, row(b->a, 0), b->a.stride);
 		for (int64_t i = 0; i < rows; i++) {
 			int32_t m = token[first + i];
 			int64_t from = lo[m] - c0, to = hi[m] - c0;
@@ -147,10 +156,9 @@ INLINE int band(block *b, const cpu_all_action *a, const int32_t *token, int64_t
 			memset(r, 0, (size_t)from * sizeof(float));
 			memset(r + to, 0, (size_t)(n - to) * sizeof(float));
 		}
-		bad |= cpu_gemm(0, 0, rows, d, n, -a->inv_tau, row(b->a, 0), b->a.stride, row(b->v, 0), b->v.stride, 1,
-			row(b->du, first), b->du.stride);
-		if (learning(a))
-			bad |= cpu_gemm(1, 0, n, d, rows, -a->inv_tau, row(b->a, 0), b->a.stride, u, b->u.stride, 0, row(b->dv, 0), b->dv.stride);
+		cpu_operand r = cpu_read(b->l, CPU_SLOT_E, first_rows(b->a, rows, n), 0);
+		bad |= cpu_gemm(b->l, 0, 0, rows, d, n, -a->inv_tau, r, v, 1, row(b->du, first), b->du.stride);
+		if (learning(a)) bad |= cpu_gemm(b->l, 1, 0, n, d, rows, -a->inv_tau, r, u, 0, row(b->dv, 0), b->dv.stride);
 		if (bad) return CPU_GEMM_FAILED;
 		for (int64_t j = 0; learning(a) && j < n; j++) {
 			float *to = row(a->ditems, positive[c0 + j]), *from = row(b->dv, j);
@@ -181,6 +189,7 @@ INLINE int token_block(block *b, const cpu_all_action *a, int64_t at, int64_t ro
 		memset(row(b->du, i), 0, (size_t)d * sizeof(float));
 		b->g[i] = 0;
 	}
+	b->users = cpu_read(b->l, CPU_SLOT_B, first_rows(b->u, rows, d), 0);
 	int status = pool_forward(b, a, segment, rows);
 	if (!status) status = bands(b, a, token, segment, rows, lo, hi, &sums[0]);
 	if (!status) status = pool_backward(b, a, rows);
