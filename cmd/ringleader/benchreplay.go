@@ -64,7 +64,8 @@ func openReplay(dev device.Device, products []timed.Product, seed uint64) (_ *re
 	l := &replayLane{products: products}
 	var a, b, c int
 	for _, p := range products {
-		a, b, c = max(a, p.M*p.K), max(b, p.K*p.N), max(c, p.M*p.N)
+		x, y, z := operands(p)
+		a, b, c = max(a, x.Rows*x.Stride), max(b, y.Rows*y.Stride), max(c, z.Rows*z.Stride)
 	}
 	if l.ops, err = dev.NewLane(nil); err != nil {
 		return nil, err
@@ -87,15 +88,26 @@ func (l *replayLane) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		a, b := device.Matrix(l.a, p.M, p.K), device.Matrix(l.b, p.K, p.N)
-		if p.TransA {
-			a = device.Matrix(l.a, p.K, p.M)
-		}
-		if p.TransB {
-			b = device.Matrix(l.b, p.N, p.K)
-		}
-		l.ops.MatMul(device.Matrix(l.c, p.M, p.N), 1, a, p.TransA, b, p.TransB, 0)
+		a, b, c := operands(p)
+		a.Data, b.Data, c.Data = l.a, l.b, l.c
+		l.ops.MatMul(c, 1, a, p.TransA, b, p.TransB, 0)
 	}
+}
+
+// operands are the shapes of a product's matrices. Their rows are as far apart as those of the model's activations: whole cache lines,
+// but not a multiple of 512 bytes, at which they would share few sets of a cache.
+func operands(p timed.Product) (a, b, c device.Mat) {
+	shape := func(rows, cols int, transposed bool) device.Mat {
+		if transposed {
+			rows, cols = cols, rows
+		}
+		stride := (cols + 15) / 16 * 16
+		if stride%128 == 0 {
+			stride += 16
+		}
+		return device.Mat{Rows: rows, Cols: cols, Stride: stride}
+	}
+	return shape(p.M, p.K, p.TransA), shape(p.K, p.N, p.TransB), shape(p.M, p.N, false)
 }
 
 func (l *replayLane) close(dev device.Device) error {

@@ -30,24 +30,32 @@ func (l *lane) Zero(dst uintptr, bytes int) {
 
 // MatMul forwards.
 func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, b device.Mat, transB bool, beta float32) {
-	p := Product{M: dst.Rows, N: dst.Cols, K: a.Cols, TransA: transA, TransB: transB}
-	if transA {
-		p.K = a.Rows
-	}
-	l.note(p)
+	l.note(matMul(dst, a, transA, transB))
 	l.run("MatMul", func() { l.to.MatMul(dst, alpha, a, transA, b, transB, beta) })
 }
 
 // Linear forwards.
 func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
-	l.note(Product{M: x.Rows, N: w.Rows, K: x.Cols, TransB: true})
+	l.note(linear(x, w))
 	l.run("Linear", func() { l.to.Linear(y, x, w, bias) })
 }
 
+// LinearGELU forwards.
+func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop device.Dropping) {
+	l.note(linear(x, w))
+	l.run("LinearGELU", func() { l.to.LinearGELU(y, slope, x, w, bias, drop) })
+}
+
+// LinearAdd forwards.
+func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop device.Dropping, norm device.Norm) {
+	l.note(linear(x, w))
+	l.run("LinearAdd", func() { l.to.LinearAdd(y, residual, x, w, bias, drop, norm) })
+}
+
 // LinearBackward forwards.
-func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w device.Mat) {
+func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slope device.Mat) {
 	l.note(linearBackward(dx, dw, dy, x)...)
-	l.run("LinearBackward", func() { l.to.LinearBackward(dx, dw, dbias, dy, x, w) })
+	l.run("LinearBackward", func() { l.to.LinearBackward(dx, dw, dbias, dy, x, w, slope) })
 }
 
 // Add forwards.
@@ -55,19 +63,9 @@ func (l *lane) Add(dst, a, b device.Mat) {
 	l.run("Add", func() { l.to.Add(dst, a, b) })
 }
 
-// GELU forwards.
-func (l *lane) GELU(y, x device.Mat) {
-	l.run("GELU", func() { l.to.GELU(y, x) })
-}
-
-// GELUBackward forwards.
-func (l *lane) GELUBackward(dx, dy, x device.Mat) {
-	l.run("GELUBackward", func() { l.to.GELUBackward(dx, dy, x) })
-}
-
 // LayerNorm forwards.
-func (l *lane) LayerNorm(y, x device.Mat, gamma, beta, mean, rstd device.F32) {
-	l.run("LayerNorm", func() { l.to.LayerNorm(y, x, gamma, beta, mean, rstd) })
+func (l *lane) LayerNorm(x device.Mat, norm device.Norm) {
+	l.run("LayerNorm", func() { l.to.LayerNorm(x, norm) })
 }
 
 // LayerNormBackward forwards.
@@ -86,8 +84,8 @@ func (l *lane) L2NormBackward(dx, dy, y device.Mat, norm device.F32) {
 }
 
 // Dropout forwards.
-func (l *lane) Dropout(y, x device.Mat, key uint64, rate float32) {
-	l.run("Dropout", func() { l.to.Dropout(y, x, key, rate) })
+func (l *lane) Dropout(y, x device.Mat, drop device.Dropping) {
+	l.run("Dropout", func() { l.to.Dropout(y, x, drop) })
 }
 
 // Gather forwards.
