@@ -125,7 +125,7 @@ func TestParseRefuses(t *testing.T) {
 		{"what.loss.logq=true", "allowed: on, off, corrected"},
 		{"what.loss.horizon_days=0", "what.loss.horizon_days is 0"},
 		{"what.negatives.in_batch=-1", "what.negatives.in_batch is -1"},
-		{"what.precision=bfloat16", "allowed: float32"},
+		{"what.precision=float16", "allowed: float32, bfloat16"},
 		{"what.reduction=exact16", "allowed: exact64, float32"},
 		{"what.mixed=maybe", "allowed: refuse, allow"},
 		{"what.isa=sse", "allowed: avx2, avx512, avx512_bf16, amx"},

@@ -29,7 +29,7 @@ type What struct {
 	Negatives Negatives `yaml:"negatives" json:"negatives"`
 	Optimizer Optimizer `yaml:"optimizer" json:"optimizer"`
 
-	Precision string `yaml:"precision" json:"precision"` // float32
+	Precision string `yaml:"precision" json:"precision"` // what matrix products read: float32, or bfloat16; sums, state and all else are float32
 	Reduction string `yaml:"reduction" json:"reduction"` // exact64, or float32, which leaves the promise
 	Mixed     string `yaml:"mixed" json:"mixed"`         // refuse or allow workers of several numerics classes in one job
 	ISA       string `yaml:"isa" json:"isa"`             // cap on the CPU instruction set: empty (best there is), avx2, avx512, avx512_bf16, amx

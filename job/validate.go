@@ -97,7 +97,7 @@ func (c *checker) what(w *What) {
 	if (w.Steps != 0) == (w.Epochs != 0) {
 		c.fail("what.steps", "is %d and what.epochs is %d; want exactly one of them given", w.Steps, w.Epochs)
 	}
-	c.choice("what.precision", w.Precision, "float32")
+	c.choice("what.precision", w.Precision, "float32", "bfloat16")
 	c.choice("what.reduction", w.Reduction, "exact64", "float32")
 	c.choice("what.mixed", w.Mixed, "refuse", "allow")
 	if w.ISA != "" {

@@ -167,3 +167,22 @@ func TestGoldenTraining(t *testing.T) {
 		}
 	}
 }
+
+// With products of bfloat16, loss and gradients are near those of float64, and not those of float32.
+func TestGoldenBFloat16(t *testing.T) {
+	g := readGolden(t)
+	g.What.Precision = precisionBFloat16
+	for _, c := range g.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			s := g.open(t, c.Loss)
+			grad, res := s.gradient(t, &g.Batch)
+			if d := math.Abs(res.Loss - c.Value); d > .02*c.Value || d < tolerance*c.Value {
+				t.Errorf("loss %v, want about %v", res.Loss, c.Value)
+			}
+			// One element may be far off where roundings add up; the direction may not.
+			if cos := cosine(grad, g.ordered(t, s.m, "gradient "+c.Name)); cos < .995 {
+				t.Errorf("the cosine between the gradients is %v", cos)
+			}
+		})
+	}
+}

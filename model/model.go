@@ -29,6 +29,9 @@ const (
 	logQOff       = "off"       // nothing is
 	logQCorrected = "corrected" // negatives only: the positive of a pair was not sampled
 
+	precisionFloat32  = "float32"
+	precisionBFloat16 = "bfloat16" // of what matrix products read
+
 	initNormal   = "normal"
 	initIdentity = "identity"
 )
@@ -152,7 +155,7 @@ func (m *Model) validate(meta *dataset.Meta) error {
 		m.validateObjective(),
 		oneOf("what.loss.logq", w.Loss.LogQ, logQOn, logQOff, logQCorrected),
 		oneOf("what.model.init", w.Model.Init, initIdentity, initNormal),
-		oneOf("what.precision", w.Precision, "float32"),
+		oneOf("what.precision", w.Precision, precisionFloat32, precisionBFloat16),
 		validateOptimizer(&w.Optimizer),
 	)
 	if meta != nil {

@@ -129,7 +129,7 @@ func TestUpdateRefuses(t *testing.T) {
 // However an update is spread over pieces, in whatever order, its bits are the same; and the norm of pieces is that of the whole.
 func TestUpdateSpread(t *testing.T) {
 	meta := tinyMeta()
-	meta.VectorDim = 32
+	meta.VectorDim, meta.Items = 32, 300
 	w := preset(t, "small")
 	s := newSetup(t, w, meta)
 	n := s.m.Size()

@@ -32,7 +32,7 @@ type Result struct {
 	Tokens int     // of all users of the batch
 }
 
-// NewRunner reserves a runner's fixed memory. vectors are the item vectors on the device, items x V, rows of about unit length; they
+// NewRunner reserves a runner's fixed memory, and sets the lane's precision to the job's. vectors are the item vectors on the device, items x V, rows of about unit length; they
 // are read by each call, not now. logQ is the log of each item's expected multiplicity in a pool of negatives, on the host; it may be nil if loss.logq is off or only embeddings are wanted.
 func (m *Model) NewRunner(dev device.Device, lane device.Lane, vectors device.Mat, logQ []float32) (*Runner, error) {
 	if vectors.Rows != m.sizes.items || vectors.Cols != m.sizes.vector {
@@ -48,6 +48,9 @@ func (m *Model) NewRunner(dev device.Device, lane device.Lane, vectors device.Ma
 	}
 	r := &Runner{m: m, lane: lane, vectors: vectors, logQ: logQ, constants: constants, arena: arena{dev: dev}}
 	r.ws.blocks = make([]blockSpace, m.sizes.layers)
+	if m.what.Precision == precisionBFloat16 {
+		lane.SetPrecision(device.BFloat16)
+	}
 	device.Upload(lane, constants, periods)
 	if err := lane.Sync(); err != nil {
 		r.Close()

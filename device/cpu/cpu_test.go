@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/device"
@@ -53,6 +54,21 @@ func TestKernelsAgree(t *testing.T) {
 			}
 		}
 	}
+}
+
+// primitives is a device whose products of float32 take the way of native bfloat16, which few processors have.
+type primitives struct{ *Device }
+
+func (d primitives) NewLane(beat *atomic.Uint64) (device.Lane, error) {
+	l, err := d.Device.NewLane(beat)
+	if err == nil {
+		l.(*lane).takePrimitives()
+	}
+	return l, err
+}
+
+func TestPrimitives(t *testing.T) {
+	devicetest.Run(t, func(t testing.TB) device.Device { return primitives{openKernels(t, -1)} })
 }
 
 func TestOpen(t *testing.T) {

@@ -54,7 +54,10 @@ func linearGELU(e *env) {
 			e.linearGELU(fmt.Sprint(s, d, ": "), e.normal(s[0], s[1]), e.normal(s[2], s[1]), e.floats(s[2], 1), d, s[3])
 		}
 	}
-	// The whole range, one value at a time: there an error relative to the largest value would hide small ones.
+}
+
+// geluRange is the whole range, one value at a time: an error relative to the largest value would hide small ones.
+func geluRange(e *env) {
 	for v := float32(-9); v <= 9; v += 0.37 {
 		one := func(x float32) grid { return grid{1, 1, []float32{x}} }
 		e.linearGELU(fmt.Sprint(v, ": "), one(1), one(v), []float32{0}, device.Dropping{}, 0)

@@ -54,6 +54,7 @@ var misuses = map[string]func(p *parts){
 	"Upload to nowhere":         func(p *parts) { p.l.Copy(0, p.m.Data.Addr, 8) },
 	"Copy of less than nothing": func(p *parts) { p.l.Copy(p.m.Data.Addr, p.other.Data.Addr, -1) },
 	"Zero nowhere":              func(p *parts) { p.l.Zero(0, 8) },
+	"SetPrecision":              func(p *parts) { p.l.SetPrecision(7) },
 	"MatMul inner size":         func(p *parts) { p.l.MatMul(p.m, 1, p.odd, false, p.w, false, 0) },
 	"MatMul result size":        func(p *parts) { p.l.MatMul(p.odd, 1, p.m, false, p.w, false, 0) },
 	"MatMul zero operand":       func(p *parts) { p.l.MatMul(p.m, 1, device.Mat{}, false, p.w, false, 0) },

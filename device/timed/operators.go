@@ -8,6 +8,11 @@ import (
 
 // The operators: each forwards, is timed under its name, and says which matrix products it amounts to.
 
+// SetPrecision forwards.
+func (l *lane) SetPrecision(p device.Precision) {
+	l.run("SetPrecision", func() { l.to.SetPrecision(p) })
+}
+
 // Upload forwards.
 func (l *lane) Upload(dst uintptr, src unsafe.Pointer, bytes int) {
 	l.run("Upload", func() { l.to.Upload(dst, src, bytes) })
