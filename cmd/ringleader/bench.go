@@ -16,11 +16,11 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "bench",
 		Short:   "Measure training steps on this machine",
-		Example: "  ringleader bench step",
+		Example: "  ringleader bench step\n  ringleader bench train --data demo-run/data",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(benchStep())
+	cmd.AddCommand(benchStep(), benchTrain())
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/dataset/synth"
 	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/device/timed"
 )
@@ -87,18 +89,45 @@ func TestBenchStep(t *testing.T) {
 	}
 }
 
-// TestBenchPeer: the sizes of scripts/bench/step.py.
-func TestBenchPeer(t *testing.T) {
-	r := benched(t, "step", "--users", "1", "--shards", "1", "--steps", "1", "--threads", "1")
-	r.sound(t)
-	if r.Workload != "peer" || r.Users != 1 || r.Tokens != 255 || r.Parameters != 3827457 || r.Negatives != 4096 {
-		t.Errorf("report %+v", r)
+// TestBenchTrain: the job's fields are those of a job file.
+func TestBenchTrain(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if _, err := synth.Write(data, synth.Options{Users: 120, Items: 80}); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"train", "--data", data, "--preset", "tiny", "--set", "what.shards=3", "--set", "what.users_per_shard=5", "--set", "what.negatives.random=20", "--steps", "2"}
+	one, two := benched(t, append(args, "--threads", "1")...), benched(t, append(args, "--threads", "2")...)
+	one.sound(t)
+	two.sound(t)
+	if one.Digest != two.Digest {
+		t.Errorf("digest %s on one thread, %s on two", one.Digest, two.Digest)
+	}
+	if one.Workload != "synthetic" || one.Users != 15 || one.Shards != 3 || one.Negatives != 52 {
+		t.Errorf("report %+v", one)
+	}
+	if in := one.Input; in == nil || in.Calls != 3 || !(in.CPU > 0) || !(in.Share < one.Outside+1) {
+		t.Errorf("input %+v: want three draws", in)
+	}
+	for want, c := range map[string]struct {
+		code int
+		args []string
+	}{
+		"what.shards is 0":                   {exitUsage, []string{"--data", data, "--set", "what.shards=0"}},
+		`what.model.preset is "huge"`:        {exitUsage, []string{"--data", data, "--preset", "huge"}},
+		"required flag(s) \"data\" not set":  {exitUsage, nil},
+		"negatives.random 256: the data set": {exitInput, []string{"--data", data}},
+		"nowhere":                            {exitInput, []string{"--data", filepath.Join(data, "nowhere")}},
+	} {
+		_, err := command(t, append([]string{"bench", "train"}, c.args...)...)
+		if code := exitCode(t.Context(), err); err == nil || code != c.code || !strings.Contains(err.Error(), want) {
+			t.Errorf("bench train %v: %v, exit code %d; want %q and %d", c.args, err, code, want, c.code)
+		}
 	}
 }
 
-// TestPeerFLOPs: the count of scripts/bench/step.py.
-func TestPeerFLOPs(t *testing.T) {
-	inner, err := cpu.Open(cpu.Options{Lanes: 1})
+// TestBenchPeer: the sizes, the count of operations and the loss at the start are those of scripts/bench/step.py.
+func TestBenchPeer(t *testing.T) {
+	inner, err := cpu.Open(cpu.Options{Lanes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,16 +136,33 @@ func TestPeerFLOPs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	what.Shards = 1
-	w, closeAll, err := openPeer(dev, what, peerUsers)
+	const users = 2
+	what.Shards = users
+	w, closeAll, err := openPeer(dev, what, users)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const d, ff, m, layers, in, negatives = 256, 1024, 255, 4, 300, 4096
 	const forward = layers*(2*(4*d*d+2*d*ff)+4*m*d) + 2*in*d + 2*2*d*ff
-	if got, want := w.flops(w.load(ringleader.Step(0))), float64(peerUsers*m*(3*forward+2*2*negatives*d)); got != want {
+	if got, want := w.flops(w.load(ringleader.Step(0))), float64(users*m*(3*forward+2*2*negatives*d)); got != want {
 		t.Errorf("%v operations, want %v", got, want)
 	}
+	if n := w.model.Size(); n != 3827457 {
+		t.Errorf("%d parameters, want 3827457", n)
+	}
+	s, err := newStepper(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.engine.Initialise(), s.step(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	// At the start, nothing is known: a positive is one of 4097 of equal rank, whose scores have the variance 1/(d tau^2).
+	loss, guess := s.trailer.Loss()/users, math.Log(1+negatives*math.Exp(1/(2*d*.07*.07)))
+	if s.trailer.Tokens() != users*m || math.Abs(loss-guess) > .1 {
+		t.Errorf("%d tokens, loss %v: want %d, and about %v", s.trailer.Tokens(), loss, users*m, guess)
+	}
+	s.group.Close(nil)
 	closeAll()
 	if err := dev.Close(); err != nil {
 		t.Error(err)

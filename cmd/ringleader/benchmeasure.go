@@ -44,6 +44,8 @@ type stepLoad struct {
 	squares       int // sum over users of the square of their tokens
 	items         int // that go through the item tower
 	learning      bool
+	draws         int           // calls of the sampler; 0: there is none
+	drawing       time.Duration // CPU time of drawing users, windows, positives and negatives
 }
 
 // flops are the operations of a step, multiplications and additions, as one counts them for a plain implementation: three times those
@@ -137,7 +139,7 @@ func (w *workload) measure(ctx context.Context, steps int) (*benchReport, error)
 // time measures the steps as they are.
 func (w *workload) time(ctx context.Context, s *stepper, r *benchReport) error {
 	var wall, cpu []float64
-	var users, tokens int
+	var sum stepLoad
 	var flops float64
 	for i := range r.Steps {
 		before, began := cpuTime(), time.Now()
@@ -146,12 +148,17 @@ func (w *workload) time(ctx context.Context, s *stepper, r *benchReport) error {
 		}
 		wall, cpu = append(wall, time.Since(began).Seconds()), append(cpu, (cpuTime()-before).Seconds())
 		load := w.load(ringleader.Step(warmUp + i))
-		users, tokens, flops = users+load.users, tokens+load.tokens, flops+w.flops(load)
+		flops += w.flops(load)
+		sum.users, sum.tokens, sum.draws, sum.drawing = sum.users+load.users, sum.tokens+load.tokens, sum.draws+load.draws, sum.drawing+load.drawing
 	}
 	r.StepMin, r.StepMedian, r.StepMax, r.CPU = slices.Min(wall), median(wall), slices.Max(wall), median(cpu)
 	n := float64(r.Steps)
-	r.Users, r.Tokens = users/r.Steps, tokens/r.Steps
-	r.UsersPerS, r.TokensPerS, r.GFLOPs = float64(users)/n/r.StepMedian, float64(tokens)/n/r.StepMedian, flops/n/r.StepMedian/1e9
+	r.Users, r.Tokens = sum.users/r.Steps, sum.tokens/r.Steps
+	r.UsersPerS, r.TokensPerS, r.GFLOPs = float64(sum.users)/n/r.StepMedian, float64(sum.tokens)/n/r.StepMedian, flops/n/r.StepMedian/1e9
+	if sum.draws > 0 {
+		seconds := sum.drawing.Seconds() / n
+		r.Input = &benchCost{Operator: "input", Calls: float64(sum.draws) / n, CPU: seconds, Share: seconds / r.CPU}
+	}
 	return nil
 }
 

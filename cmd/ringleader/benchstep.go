@@ -10,13 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ringleader-dev/ringleader"
-	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/dataset/synth"
 	"github.com/ringleader-dev/ringleader/device/timed"
 	"github.com/ringleader-dev/ringleader/job"
-	"github.com/ringleader-dev/ringleader/model"
-	"github.com/ringleader-dev/ringleader/worker"
 )
 
 func benchStep() *cobra.Command {
@@ -148,32 +144,4 @@ func openSynthetic(ctx context.Context, dev *timed.Device, what job.What, name s
 		closeTraining()
 		_ = closeData() // it was only read
 	}, nil
-}
-
-// openTraining is the workload of a job on a data set.
-func openTraining(dev *timed.Device, what job.What, ds *dataset.Dataset, name string) (*workload, func(), error) {
-	m, err := model.New(what, ds.Meta())
-	if err != nil {
-		return nil, nil, err
-	}
-	t, err := worker.OpenTraining(what, ds, dev, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	w := &workload{name: name, what: what, engine: t.Engine, model: m, dev: dev}
-	var b dataset.Batch
-	w.load = func(step ringleader.Step) stepLoad {
-		s := stepLoad{items: what.Shards * (what.Negatives.InBatch + what.Negatives.Random), learning: true}
-		for shard := range what.Shards {
-			t.Sampler().Batch(&b, step, ringleader.Shard(shard))
-			s.users += len(b.User)
-			s.tokens += len(b.Item)
-			for u := range b.User {
-				n := int(b.Offset[u+1] - b.Offset[u])
-				s.squares += n * n
-			}
-		}
-		return s
-	}
-	return w, t.Close, nil
 }
