@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
+	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/timed"
 	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/job"
@@ -180,7 +181,11 @@ func (w *workload) takeApart(ctx context.Context, s *stepper, r *benchReport) er
 		r.Breakdown = append(r.Breakdown, benchCost{c.Operator, float64(c.Calls) / timedSteps, cpu, cpu / total})
 	}
 	r.OutsideCPU, r.Outside = total-inside, 1-inside/total
-	products, err := replay(ctx, w.dev, w.dev.Products())
+	precision := device.Float32
+	if w.what.Precision == "bfloat16" {
+		precision = device.BFloat16
+	}
+	products, err := replay(ctx, w.dev, w.dev.Products(), precision)
 	if err != nil {
 		return fmt.Errorf("replay matrix products: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 
 // replay runs the matrix products of each lane on a lane of its own, all at once, with random numbers and nothing between them: what a
 // step could not be faster than, however little the rest cost.
-func replay(ctx context.Context, dev device.Device, lanes [][]timed.Product) (cost replayCost, err error) {
+func replay(ctx context.Context, dev device.Device, lanes [][]timed.Product, p device.Precision) (cost replayCost, err error) {
 	var all []*replayLane
 	defer func() {
 		for _, l := range all {
@@ -26,6 +26,7 @@ func replay(ctx context.Context, dev device.Device, lanes [][]timed.Product) (co
 		if err != nil {
 			return cost, err
 		}
+		l.ops.SetPrecision(p)
 		all = append(all, l)
 		for _, p := range products {
 			cost.flops += p.FLOPs()
