@@ -25,7 +25,7 @@ func newJob() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(jobInit(), jobValidate(), jobSubmit(), jobList(), jobShow(), jobWatch(),
+	cmd.AddCommand(jobInit(), jobValidate(), jobParams(), jobSubmit(), jobList(), jobShow(), jobWatch(),
 		jobControl("pause", "Checkpoint a job and free its workers", rpcpb.JobAction_JOB_ACTION_PAUSE),
 		jobControl("resume", "Queue a paused job again", rpcpb.JobAction_JOB_ACTION_RESUME),
 		jobControl("cancel", "End a job; its checkpoints stay", rpcpb.JobAction_JOB_ACTION_CANCEL))
