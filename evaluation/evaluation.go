@@ -66,6 +66,8 @@ type Options struct {
 	SkipBaselines bool
 	// Staleness asks for more than Once, which there always is.
 	Staleness []Staleness
+	// Losses are those of the training, in the order of steps, if they are known. The page shows them.
+	Losses []StepLoss
 }
 
 const (
@@ -105,6 +107,7 @@ func run(ctx context.Context, o *Options) (_ *Report, err error) {
 		return nil, err
 	}
 	r := newReport(o)
+	r.Notes = e.notes
 	r.Result = p.result(model)
 	if !o.SkipBaselines {
 		if r.Baselines, err = baselines(ctx, o, p, model); err != nil {

@@ -16,6 +16,7 @@ type page struct {
 	RecallPlots, StalenessPlots []plot
 	Rows                        []tableRow
 	StalenessRows               []staleRow
+	LossCurve                   *curve // nil if the losses are not known
 }
 
 type tableRow struct {
@@ -40,7 +41,7 @@ func (r *Report) HTML(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("write evaluation: %w", err)
 	}
-	p := page{Report: r, Rows: r.rows(), StalenessRows: r.staleRows()}
+	p := page{Report: r, Rows: r.rows(), StalenessRows: r.staleRows(), LossCurve: newCurve(r.Losses)}
 	p.RecallPlots = twoPlots(len(p.Rows), func(i int) (all, fresh length) {
 		row := &p.Rows[i]
 		return length{row.Name, row.All.Recall, row.Strong}, length{row.Name, row.New.Recall, row.Strong}

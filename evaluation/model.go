@@ -23,6 +23,7 @@ type embedder struct {
 	params device.F32
 	dim    int
 	items  []float32 // items x dim
+	notes  []string  // about the model
 	batch  dataset.Batch
 	undo   []func() error
 }
@@ -40,7 +41,7 @@ func openEmbedder(o *Options, p *population) (_ *embedder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedder{data: o.Data, window: o.Job.Model.Window, dim: m.Dim(), items: make([]float32, p.items*m.Dim())}
+	e := &embedder{data: o.Data, window: o.Job.Model.Window, dim: m.Dim(), items: make([]float32, p.items*m.Dim()), notes: m.Notes()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())

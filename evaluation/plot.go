@@ -15,7 +15,7 @@ type plot struct {
 }
 
 type tick struct {
-	X    coordinate
+	X    coordinate // along its axis
 	Text string
 }
 

@@ -66,8 +66,11 @@ type Report struct {
 	MinHistory int     `json:"min_history"`
 	Items      int     `json:"items"`
 	Result
+	Notes     []string                  `json:"notes,omitempty"` // features that are off because the data set has no column for them
 	Baselines map[string]Result         `json:"baselines,omitempty"`
 	Staleness map[Staleness]StaleResult `json:"staleness,omitempty"` // Daily, Realtime; Once is the report's own result
+
+	Losses []StepLoss `json:"-"` // as in the options: only the page shows them
 }
 
 const protocol = "Users that never trained, embedded at the cut. Recall@10: how much of what they did in the window after it is among the 10 best of the whole " +
@@ -81,6 +84,6 @@ func newReport(o *Options) *Report {
 	m := o.Data.Meta()
 	return &Report{
 		Protocol: protocol, Data: m.Name, DataDigest: m.Digest, Job: o.Job.Digest().String(),
-		Cut: time.UnixMilli(m.CutMS).UTC().Format(time.RFC3339), EvalDays: m.EvalDays, MinHistory: o.MinHistory, Items: m.Items,
+		Cut: time.UnixMilli(m.CutMS).UTC().Format(time.RFC3339), EvalDays: m.EvalDays, MinHistory: o.MinHistory, Items: m.Items, Losses: o.Losses,
 	}
 }

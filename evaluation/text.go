@@ -21,6 +21,9 @@ func (r *Report) Text(w io.Writer) error {
 	}
 	r.secondaryTable(&b)
 	r.stalenessTable(&b)
+	for i, n := range r.Notes {
+		fmt.Fprintf(&b, "%snote: %s\n", map[bool]string{true: "\n"}[i == 0], n)
+	}
 	fmt.Fprintf(&b, "\n%s\n", wrap(r.Protocol, 110))
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write evaluation: %w", err)

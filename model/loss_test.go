@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -193,6 +194,14 @@ func alone(b *dataset.Batch, u int) *dataset.Batch {
 // mustBeNear compares gradients tensor by tensor, relative to the largest element.
 func mustBeNear(t *testing.T, m *Model, got, want []float32, limit float64) {
 	t.Helper()
+	for _, off := range farFrom(m, got, want, limit) {
+		t.Error(off)
+	}
+}
+
+// farFrom says of which tensors two gradients differ, relative to the largest element.
+func farFrom(m *Model, got, want []float32, limit float64) []string {
+	var list []string
 	for _, x := range m.Tensors() {
 		var worst, most float64
 		for i := x.Offset; i < x.Offset+x.Len(); i++ {
@@ -200,7 +209,8 @@ func mustBeNear(t *testing.T, m *Model, got, want []float32, limit float64) {
 			most = max(most, math.Abs(float64(want[i])))
 		}
 		if !(worst <= limit*most) {
-			t.Errorf("%s: off by %.3g, largest %.3g", x.Name, worst, most)
+			list = append(list, fmt.Sprintf("%s: off by %.3g, largest %.3g", x.Name, worst, most))
 		}
 	}
+	return list
 }

@@ -93,7 +93,7 @@ func runDemo(ctx context.Context, d demo, report *demoReport) (err error) {
 		return err
 	}
 	o := localOptions{file: jobFile, job: jobFlags{set: append([]string{"what.data=" + filepath.Join(d.dir, "data"), fmt.Sprintf("what.seed=%d", d.seed)}, d.set...)}}
-	spec, err := o.job.load(ctx, jobFile)
+	spec, _, err := o.job.load(ctx, jobFile)
 	if err != nil {
 		return err
 	}

@@ -92,12 +92,16 @@ func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Wr
 	if d := ds.Meta().Digest; d != spec.What.DataDigest {
 		fmt.Fprintf(warn, "ringleader: note: the checkpoint was trained on data set %s, this is %s\n", spec.What.DataDigest, d)
 	}
+	losses, err := lossesOf(checkpoint, st.Step)
+	if err != nil {
+		return nil, err
+	}
 	dev, err := cpu.Open(cpu.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev, Staleness: staleness})
+	return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: spec.What, Params: st.Params, Device: dev, Staleness: staleness, Losses: losses})
 }
 
 // evaluateBeside is how a worker serves how.evaluate: the model alone, because the baselines do not change, and on one thread,

@@ -25,7 +25,7 @@ func newJob() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(jobInit(), jobValidate(), jobSubmit(), jobList(), jobShow(), jobWatch(),
+	cmd.AddCommand(jobInit(), jobValidate(), jobParams(), jobSubmit(), jobList(), jobShow(), jobWatch(),
 		jobControl("pause", "Checkpoint a job and free its workers", rpcpb.JobAction_JOB_ACTION_PAUSE),
 		jobControl("resume", "Queue a paused job again", rpcpb.JobAction_JOB_ACTION_RESUME),
 		jobControl("cancel", "End a job; its checkpoints stay", rpcpb.JobAction_JOB_ACTION_CANCEL))
@@ -47,16 +47,24 @@ func jobValidate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "validate FILE", Short: "Check a job file, against its data too, and print its digest", Example: "  ringleader job validate job.yaml", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec, err := flags.load(cmd.Context(), args[0])
+			spec, m, err := flags.load(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
+			printNotes(cmd.OutOrStdout(), m.Notes())
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; job digest %s\n", args[0], spec.What.Digest())
 			return err
 		},
 	}
 	flags.register(cmd)
 	return cmd
+}
+
+// printNotes says what the user should know of how the job is read.
+func printNotes(w io.Writer, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
 }
 
 // withClient runs f with a client of the cluster.
@@ -81,10 +89,11 @@ func jobSubmit() *cobra.Command {
 		Use: "submit FILE", Short: "Submit a job; with the same --key, only once", Args: cobra.ExactArgs(1),
 		Example: "  ringleader job submit job.yaml --key nightly-2022-09-18 --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec, err := flags.load(cmd.Context(), args[0])
+			spec, m, err := flags.load(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
+			printNotes(cmd.ErrOrStderr(), m.Notes())
 			if spec.How.Store == "" {
 				return withCode(exitInput, fmt.Errorf("job file %s: how.store is empty; allowed: a path, file:///PATH, s3://BUCKET/PREFIX", args[0]))
 			}

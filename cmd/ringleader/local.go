@@ -42,6 +42,8 @@ type localReport struct {
 	Seconds     float64            `json:"seconds"`
 	UsersPerS   float64            `json:"users_per_s"`
 	Faults      []*faultReport     `json:"faults"`
+	Losses      string             `json:"losses,omitempty"` // file with the loss of each step
+	Notes       []string           `json:"notes,omitempty"`  // features that are off because the data set has no column for them
 	Error       string             `json:"error,omitempty"`
 }
 
@@ -58,7 +60,7 @@ func newLocal() *cobra.Command {
 		Use:   "local",
 		Short: "Run one job to its end on a cluster of child processes on this machine",
 		Long: "Starts coordinators and workers as child processes on loopback, runs one job to its end, stops everything, and leaves the run\n" +
-			"(checkpoints in DIR/store, logs in DIR/logs) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultForms + ".",
+			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultForms + ".",
 		Example: "  ringleader local --job examples/retail.yaml --dir run --workers 3 --fault kill:worker:1@20 --fault join:worker@40\n" +
 			"  ringleader local --job examples/retail.yaml --dir half --workers 3 --stop-at 30\n" +
 			"  ringleader local --job examples/retail.yaml --dir rest --workers 2 --resume half",
@@ -94,6 +96,7 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	if err != nil {
 		return report, err
 	}
+	report.Notes = plan.notes
 	dir, err := claimDir(o.dir, o.resume, plan.forked)
 	if err != nil {
 		return report, err
@@ -115,8 +118,16 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	if err != nil {
 		return report, err
 	}
-	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report}
+	losses, err := openLossLog(dir)
+	if err != nil {
+		return report, errors.Join(err, c.stop())
+	}
+	report.Losses = losses.file.Name()
+	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses}
 	err = r.run(ctx, o)
+	if lost := losses.close(); lost != nil {
+		show.Note(lost.Error()) // the run is what it is without them
+	}
 	show.Done()
 	return report, errors.Join(err, c.stop())
 }
@@ -128,6 +139,7 @@ type localPlan struct {
 	resumeURL  string
 	resumeStep ringleader.Step
 	forked     bool // the checkpoint is another job's
+	notes      []string
 }
 
 func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
@@ -138,7 +150,7 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 	if err != nil {
 		return nil, withCode(exitUsage, err)
 	}
-	spec, err := o.job.load(ctx, o.file)
+	spec, m, err := o.job.load(ctx, o.file)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +164,7 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 	if o.stopAt > 0 {
 		spec.How.StopAt = o.stopAt
 	}
-	p := &localPlan{spec: spec, faults: faults}
+	p := &localPlan{spec: spec, faults: faults, notes: m.Notes()}
 	if last := lastStep(spec); last > 0 {
 		if err := checkFaults(faults, o.workers, last); err != nil {
 			return nil, withCode(exitUsage, err)
@@ -282,4 +294,5 @@ func printLocal(w io.Writer, r *localReport) {
 		}
 	}
 	fmt.Fprintf(w, "%.1f s, %.0f users/s\n", r.Seconds, r.UsersPerS)
+	printNotes(w, r.Notes)
 }

@@ -76,7 +76,16 @@ func aRun(t *testing.T, specs ...string) (r *localRun, says func(worker int, e e
 		close(done)
 		c.workers = append(c.workers, &child{name: "worker", stdin: sink{}, done: done})
 	}
-	r = &localRun{plan: &localPlan{spec: job.Spec{How: job.How{Store: "store"}}}, cluster: c, show: newDisplay(io.Discard), report: &localReport{},
+	losses, err := openLossLog(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := losses.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r = &localRun{losses: losses, plan: &localPlan{spec: job.Spec{How: job.How{Store: "store"}}}, cluster: c, show: newDisplay(io.Discard), report: &localReport{},
 		pending: faults, atHold: map[*child]event{}, job: &rpcpb.JobInfo{}}
 	start := time.Now()
 	return r, func(worker int, e event, at time.Duration) {
@@ -161,6 +170,12 @@ func TestReport(t *testing.T) {
 		t.Errorf("a fault that did not strike: %v", err)
 	}
 	r.report.Faults = []*faultReport{{Fault: "x", RecoverySeconds: secondsOf(1500 * time.Millisecond)}, {Fault: "y"}}
+	r.report.Losses, r.report.Notes = "run/loss.csv", []string{"no surfaces"}
+	var printed strings.Builder
+	printLocal(&printed, r.report)
+	if !strings.HasSuffix(printed.String(), "\nnote: no surfaces\n") {
+		t.Errorf("printed %s", printed.String())
+	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	if err := writeReport(nil, file, r.report, os.ErrClosed); err != nil {
 		t.Fatal(err)
@@ -179,7 +194,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"checkpoint":"store/step-6","error":"file already closed","faults":[{"fault":"x","recovery_s":1.5},{"fault":"y"}],"final_loss":1.5,` +
-		`"generations":[{"first_step":2,"members":["w0"],"number":1,"reason":"why"}],"state_digest":"abc","steps":8,"users_per_s":0}`
+		`"generations":[{"first_step":2,"members":["w0"],"number":1,"reason":"why"}],"losses":"run/loss.csv","notes":["no surfaces"],"state_digest":"abc","steps":8,"users_per_s":0}`
 	if string(again) != want {
 		t.Errorf("report\n%s\nwant\n%s", again, want)
 	}

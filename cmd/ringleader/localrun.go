@@ -39,6 +39,7 @@ type localRun struct {
 	client  *client.Client
 	show    display
 	report  *localReport
+	losses  *lossLog
 
 	began  time.Time
 	job    *rpcpb.JobInfo
@@ -254,6 +255,7 @@ func (r *localRun) hear(ctx context.Context, h heard) error {
 		}
 		r.completed, r.since = h.event.Step, h.at
 		r.report.FinalLoss = h.event.Loss
+		r.losses.add(h.event)
 		r.shown.Step, r.shown.Loss = h.event.Step, h.event.Loss
 		r.show.Update(r.shown)
 	}

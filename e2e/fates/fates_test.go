@@ -322,7 +322,7 @@ func TestNaNWithoutAStore(t *testing.T) {
 	inCluster(t, func(c *cluster) {
 		dev := c.device()
 		w0, w1 := c.worker("w0", 5), c.workerOn(dev, "w1", 5)
-		j := c.submit(2, "how.deadlines.store=1s")
+		j := c.submit(2, "how.deadlines.store=100ms")
 		c.at(5, w0, w1)
 		c.refusePuts()
 		dev.poison.Store(true)
