@@ -8,9 +8,7 @@ import (
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/mem"
-	"github.com/ringleader-dev/ringleader/checkpoints/safetensors"
 	"github.com/ringleader-dev/ringleader/dataset"
-	"github.com/ringleader-dev/ringleader/dataset/synth"
 	"github.com/ringleader-dev/ringleader/device"
 )
 
@@ -246,58 +244,4 @@ func TestFrom(t *testing.T) {
 	o.From = from
 	from.Set(ManifestName, []byte("{}"))
 	mustFail(t, o, "version 0: this program reads version 1")
-}
-
-// A ranking by half-precision vectors is the ranking by the model's, but for items that are as good as equal.
-func TestHalvesRankTheSame(t *testing.T) {
-	d, out := synthetic(t, synth.Options{Users: 60, Items: 400, Dim: 8, Actions: 20}), mem.New()
-	o := untrained(t, d, out)
-	r := mustRun(t, o)
-	exact, got := newReference(t, o, o.AsOfMS), users(t, out, &r.Manifest)
-	items := matrixOf(t, out, r, itemsMatrix, d.Meta().Items)
-	const tolerance = 1e-3 // of a cosine: two vectors' roundings of 2^-11 and less
-	changed := 0
-	for u, id := range got.ids {
-		score, half := make([]float64, d.Meta().Items), make([]float64, d.Meta().Items)
-		for i := range score {
-			for k := range r.Dim {
-				score[i] += float64(exact.users[id][k]) * float64(exact.items[i*r.Dim+k])
-				half[i] += float64(safetensors.FromHalf(got.vector(u)[k])) * float64(safetensors.FromHalf(items[i*r.Dim+k]))
-			}
-			if diff := score[i] - half[i]; diff > tolerance/2 || diff < -tolerance/2 {
-				t.Fatalf("user %s, item %d: cosine %g, %g from halves", id, i, score[i], half[i])
-			}
-		}
-		ten := best(score)
-		for _, i := range best(half) {
-			if slices.Contains(ten, i) {
-				continue
-			}
-			changed++
-			if score[i] < score[ten[9]]-tolerance {
-				t.Errorf("user %s: item %d of cosine %g is among the ten best, the tenth has %g", id, i, score[i], score[ten[9]])
-			}
-		}
-	}
-	if all := 10 * len(got.ids); changed*50 > all {
-		t.Errorf("%d of %d places in the ten best changed", changed, all)
-	}
-}
-
-// best are the ten best items.
-func best(score []float64) []int {
-	order := make([]int, len(score))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case score[a] > score[b]:
-			return -1
-		case score[a] < score[b]:
-			return 1
-		}
-		return 0
-	})
-	return order[:10]
 }
