@@ -87,18 +87,18 @@ func mustRun(t *testing.T, o Options) *Report {
 }
 
 // rising wants progress to rise, to the end.
-func rising(t *testing.T) func(done, total int) {
+func rising(t *testing.T) func(Progress) {
 	last := 0
 	t.Cleanup(func() {
 		if last == 0 {
 			t.Error("no progress was told")
 		}
 	})
-	return func(done, total int) {
-		if done <= last || done > total {
-			t.Errorf("progress %d of %d after %d", done, total, last)
+	return func(p Progress) {
+		if p.Done <= last || p.Done > p.Total || p.Found > p.Done {
+			t.Errorf("progress %+v after %d", p, last)
 		}
-		last = done
+		last = p.Done
 	}
 }
 

@@ -80,7 +80,7 @@ func (x *export) done(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	x.report.Found = m.Users
-	x.Progress(m.Users, m.Users)
+	x.Progress(Progress{Done: m.Users, Found: m.Users, Total: m.Users})
 	return m, nil
 }
 

@@ -27,8 +27,8 @@ func TestChild(t *testing.T) {
 	o := untrained(t, open(t, filepath.Join(dir, "data")), out)
 	o.AsOfMS += day
 	o.Scratch = filepath.Join(dir, "scratch")
-	o.Progress = func(done, _ int) {
-		if done == 40 { // in the third part
+	o.Progress = func(p Progress) {
+		if p.Done == 40 { // in the third part
 			fmt.Println("at 40")
 			if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
 				panic(err)

@@ -93,8 +93,8 @@ func TestSameBytes(t *testing.T) {
 	o = untrained(t, d, out)
 	for _, at := range []int{1, 17, 33, 49} {
 		ctx, cancel := context.WithCancel(t.Context())
-		o.Progress = func(done, _ int) {
-			if done == at {
+		o.Progress = func(p Progress) {
+			if p.Done == at {
 				cancel()
 			}
 		}

@@ -67,11 +67,14 @@ type Options struct {
 	Threads   int // 0 means as many as the device has lanes
 	PartUsers int // 0 means PartUsers; another value makes other files
 
-	Program  string                // version, for the manifest
-	Now      func() time.Time      // for the manifest
-	Progress func(done, total int) // called after every user, by one goroutine at a time; may be nil
-	Note     func(text string)     // what the user should know; may be nil
+	Program  string            // version, for the manifest
+	Now      func() time.Time  // for the manifest
+	Progress func(p Progress)  // called after every user, by one goroutine at a time; may be nil
+	Note     func(text string) // what the user should know; may be nil
 }
+
+// Progress is how far a run is, in users.
+type Progress struct{ Done, Found, Total int } // Found as in Report, of those that are done
 
 // Report is what a run did.
 type Report struct {
@@ -138,7 +141,7 @@ func newExport(o *Options) (*export, error) {
 		o.From = o.Out
 	}
 	if o.Progress == nil {
-		o.Progress = func(int, int) {}
+		o.Progress = func(Progress) {}
 	}
 	if o.Note == nil {
 		o.Note = func(string) {}

@@ -46,7 +46,7 @@ func (x *export) makeUsers(ctx context.Context, e *model.Embedder, v *previous) 
 			p, info, err = x.makePart(ctx, crew, v, partName(len(files)), lo, hi)
 		} else if err == nil {
 			x.report.Found += len(p.ids)
-			crew.tick(len(p.ids))
+			crew.tick(len(p.ids), true)
 		}
 		if err != nil {
 			return nil, err
@@ -94,7 +94,7 @@ type crew struct {
 	seats []*seat
 
 	mu   sync.Mutex
-	done int
+	done Progress
 }
 
 // seat is the memory of one of them.
@@ -106,7 +106,7 @@ type seat struct {
 }
 
 func (x *export) newCrew(e *model.Embedder) (*crew, error) {
-	c := &crew{export: x}
+	c := &crew{export: x, done: Progress{Total: x.users}}
 	for range x.Threads {
 		beside, err := e.Beside()
 		if err != nil {
@@ -125,11 +125,14 @@ func (c *crew) close() error {
 	return err
 }
 
-func (c *crew) tick(users int) {
+func (c *crew) tick(users int, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.done += users
-	c.Progress(c.done, c.users)
+	c.done.Done += users
+	if found {
+		c.done.Found += users
+	}
+	c.Progress(c.done)
 }
 
 // fill fills in the rows of a part.
@@ -153,7 +156,7 @@ func (c *crew) fill(ctx context.Context, p *part, users []int32, known map[strin
 				if old {
 					kept.Add(1)
 				}
-				c.tick(1)
+				c.tick(1, false)
 			}
 		})
 	}

@@ -21,8 +21,8 @@ import (
 // embedFlags are the flags of embed.
 type embedFlags struct {
 	checkpoint, data, out, from, asOf, device, isa, json string
-	full                                         bool
-	threads, partUsers                           int
+	full                                                 bool
+	threads, partUsers                                   int
 }
 
 func newEmbed() *cobra.Command {
@@ -105,9 +105,9 @@ func (e *embedFlags) run(ctx context.Context, errs io.Writer) (_ *serving.Report
 		Data: ds, Job: spec.What, Params: st.Params, State: st.Digest(), Step: st.Step, Device: dev,
 		Full: e.full, AsOfMS: asOf, Scratch: os.TempDir(), Threads: e.threads, PartUsers: e.partUsers,
 		Program: version, Now: time.Now, Note: show.Note,
-		Progress: func(done, total int) {
-			show.Update(progress.State{Step: ringleader.Step(done), Steps: ringleader.Step(total), Unit: "users",
-				UsersPerSecond: float64(done) / time.Since(began).Seconds()})
+		Progress: func(p serving.Progress) {
+			show.Update(progress.State{Step: ringleader.Step(p.Done), Steps: ringleader.Step(p.Total), Unit: "users",
+				UsersPerSecond: float64(p.Done-p.Found) / time.Since(began).Seconds()})
 		},
 	}
 	if o.Out, err = openStore(ctx, e.out); err != nil {
