@@ -42,9 +42,9 @@ func TestDaily(t *testing.T) {
 			if !ok {
 				t.Fatalf("user %s is gone", id)
 			}
-			if slices.Contains(want, id) == slices.Equal(after.vector(j), before.vector(i)) || slices.Contains(want, id) == (after.asOfMS[j] == before.asOfMS[i]) {
-				t.Errorf("user %s, active %t: vectors equal %t, as of %d and %d", id, slices.Contains(want, id), slices.Equal(after.vector(j), before.vector(i)),
-					before.asOfMS[i], after.asOfMS[j])
+			changed := slices.Contains(want, id)
+			if same := slices.Equal(after.vector(j), before.vector(i)); same == changed || (after.asOfMS[j] == before.asOfMS[i]) == changed {
+				t.Errorf("user %s, active %t: vectors equal %t, as of %d and %d", id, changed, same, before.asOfMS[i], after.asOfMS[j])
 			}
 		}
 		before = after
@@ -66,7 +66,8 @@ func TestDaily(t *testing.T) {
 	var notes []string
 	o.Note = func(text string) { notes = append(notes, text) }
 	o.AsOfMS = begin - day
-	if past := mustRun(t, o); past.Current || past.Kept != 0 || current(t, out).AsOfMS != begin+3*day || !strings.Contains(strings.Join(notes, ""), "goes on naming the later generation as-of-") {
+	past := mustRun(t, o)
+	if told := strings.Contains(strings.Join(notes, ""), "goes on naming the later generation as-of-"); past.Current || past.Kept != 0 || current(t, out).AsOfMS != begin+3*day || !told {
 		t.Errorf("a generation of the past: %+v, current %s, notes %q", past, current(t, out).Generation, notes)
 	}
 	if m, err := AsOf(t.Context(), out, begin-1); err != nil || m.AsOfMS != begin-day {

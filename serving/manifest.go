@@ -12,6 +12,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
@@ -158,11 +159,13 @@ func AsOf(ctx context.Context, store checkpoints.Store, ms int64) (*Manifest, er
 	}
 	var names []string
 	for _, o := range objects {
-		dir, isManifest := bytes.CutSuffix([]byte(o.Name), []byte("/"+ManifestName))
-		if match := generationDir.FindSubmatch(dir); isManifest && match != nil {
-			if t, err := time.Parse(generationTime, string(match[1])); err == nil && t.UnixMilli() <= ms {
-				names = append(names, string(dir))
-			}
+		dir, isManifest := strings.CutSuffix(o.Name, "/"+ManifestName)
+		match := generationDir.FindStringSubmatch(dir)
+		if !isManifest || match == nil {
+			continue
+		}
+		if t, err := time.Parse(generationTime, match[1]); err == nil && t.UnixMilli() <= ms {
+			names = append(names, dir)
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(b, a) })

@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/checkpoints/file"
@@ -70,7 +70,7 @@ func TestPython(t *testing.T) {
 	}
 	check(t, json.Unmarshal(text, &have))
 	want := users(t, out, &r.Manifest)
-	if !reflect.DeepEqual(have.Users, want.ids) || !reflect.DeepEqual(have.AsOfMS, want.asOfMS) || !reflect.DeepEqual(have.Inputs, want.inputs) || !reflect.DeepEqual(have.Vectors, want.vectors) {
+	if !slices.Equal(have.Users, want.ids) || !slices.Equal(have.AsOfMS, want.asOfMS) || !slices.Equal(have.Inputs, want.inputs) || !slices.Equal(have.Vectors, want.vectors) {
 		t.Errorf("Python reads %+v\nwant %+v", have, want)
 	}
 	for i := range d.Meta().Items {

@@ -27,8 +27,8 @@
 // computed alone, so that a vector depends on model and input only. Together: an earlier generation, the number of threads and interruptions change how long a run
 // takes, and no byte of the files that its manifest lists.
 //
-// Vectors of different models are not comparable, so a place keeps one model: a run with another state, numerics class, dimension or vocabulary is refused, unless Options.Full asks for
-// everything anew, and the place is the other model's from then on.
+// Vectors of different models are not comparable, so a place keeps one model: a run with another state, numerics class, dimension or vocabulary is
+// refused, unless Options.Full asks for everything anew, and the place is the other model's from then on.
 package serving
 
 import (

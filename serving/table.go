@@ -152,15 +152,3 @@ func (p *part) take(row parquet.Row) error {
 	}
 	return nil
 }
-
-// writeItems writes the catalogue's table.
-func (x *export) writeItems(w io.Writer, halves []uint16) error {
-	t := newTableWriter(w, itemTable)
-	for i := range x.meta.Items {
-		id, _, _ := x.Data.Item(i)
-		if err := t.write(halves[i*x.id.Dim:(i+1)*x.id.Dim], parquet.ByteArrayValue([]byte(id))); err != nil {
-			return errors.Join(err, t.close())
-		}
-	}
-	return t.close()
-}

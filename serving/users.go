@@ -2,20 +2,14 @@ package serving
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
-	"github.com/ringleader-dev/ringleader/checkpoints/safetensors"
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/model"
 )
@@ -181,82 +175,4 @@ func (c *crew) user(s *seat, p *part, i int, user int32, known vector) (old bool
 		return false, err
 	}
 	return false, toHalves(p.vector(i), s.out)
-}
-
-// hash is over what the model reads of the seat's batch.
-func (c *crew) hash(s *seat) uint64 {
-	b, little := &s.batch, binary.LittleEndian
-	s.input = s.input[:0]
-	for i, item := range b.Item {
-		s.input = little.AppendUint64(s.input, c.inputs[item])
-		s.input = little.AppendUint64(s.input, uint64(b.TimeMS[i]))
-		s.input = little.AppendUint32(s.input, uint32(b.Action[i]))
-		if len(b.Surface) > 0 {
-			s.input = little.AppendUint32(s.input, uint32(b.Surface[i]))
-		}
-		if len(b.Duration) > 0 {
-			s.input = little.AppendUint32(s.input, math.Float32bits(b.Duration[i]))
-		}
-	}
-	return xxhash.Sum64(s.input)
-}
-
-// itemHashes are those of the items' content vectors.
-func itemHashes(v dataset.Vectors) []uint64 {
-	hashes := make([]uint64, v.Rows)
-	var row []byte
-	for i := range hashes {
-		row = row[:0]
-		for _, x := range v.Row(i) {
-			row = binary.LittleEndian.AppendUint32(row, math.Float32bits(x))
-		}
-		hashes[i] = xxhash.Sum64(row)
-	}
-	return hashes
-}
-
-// toHalves rounds an embedding.
-func toHalves(dst []uint16, src []float32) error {
-	bad := slices.IndexFunc(src, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) })
-	if bad >= 0 {
-		return fmt.Errorf("lane %d of the embedding is %g: want finite numbers; so are the state's parameters", bad, src[bad])
-	}
-	for i, x := range src {
-		dst[i] = safetensors.ToHalf(x)
-	}
-	return nil
-}
-
-const (
-	itemsMatrix = "items.safetensors"
-	itemsTable  = "items.parquet"
-)
-
-// makeItems embeds the whole catalogue, which costs little, and writes its files.
-func (x *export) makeItems(ctx context.Context, e *model.Embedder) (files []checkpoints.FileInfo, err error) {
-	dim := x.id.Dim
-	embeddings, halves := make([]float32, x.meta.Items*dim), make([]uint16, x.meta.Items*dim)
-	if err := e.Items(embeddings); err != nil {
-		return nil, err
-	}
-	for i := range x.meta.Items {
-		if err := toHalves(halves[i*dim:(i+1)*dim], embeddings[i*dim:(i+1)*dim]); err != nil {
-			id, _, _ := x.Data.Item(i)
-			return nil, fmt.Errorf("item %s: %w", id, err)
-		}
-	}
-	table, err := x.spooled(ctx, itemsTable, func(w io.Writer) error { return x.writeItems(w, halves) })
-	if err != nil {
-		return nil, err
-	}
-	all, err := x.newMatrix(itemsMatrix, x.meta.Items)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, all.close()) }()
-	if err := all.append(halves); err != nil {
-		return nil, err
-	}
-	matrix, err := all.put(ctx, x.Out, x.id.Generation(), itemsMatrix)
-	return []checkpoints.FileInfo{table, matrix}, err
 }

@@ -150,7 +150,8 @@ func printEmbed(w io.Writer, out string, r *serving.Report) error {
 	if r.Current {
 		now = "yes"
 	}
-	_, err := fmt.Fprintf(w, "generation     %s\ncurrent        %s\nas of          %s\nstate digest   %s (step %d)\nusers          %d (%d computed, %d kept, %d in files that were finished)\nitems          %d\ndimension      %d\n",
+	_, err := fmt.Fprintf(w, "generation     %s\ncurrent        %s\nas of          %s\nstate digest   %s (step %d)\n"+
+		"users          %d (%d computed, %d kept, %d in files that were finished)\nitems          %d\ndimension      %d\n",
 		join(out, r.Generation), now, time.UnixMilli(r.AsOfMS).UTC().Format(time.RFC3339), r.State, r.Step, r.Users, r.Made, r.Kept, r.Found, r.Items, r.Dim)
 	return err
 }
