@@ -42,6 +42,13 @@ func TestRun(t *testing.T) {
 	if text := out.Bytes(r.Generation + "/" + ManifestName); !bytes.Equal(text, out.Bytes(ManifestName)) {
 		t.Errorf("the current manifest is not that of %s", r.Generation)
 	}
+	// With the first action alone most parts are empty, and are read again all the same.
+	o.AsOfMS = d.Meta().FirstMS
+	first := mustRun(t, o)
+	check(t, out.Delete(t.Context(), first.Generation+"/"+ManifestName))
+	if again := mustRun(t, o); first.Users != 1 || again.Found != 1 || hashes(again) != hashes(first) || len(users(t, out, &again.Manifest).ids) != 1 {
+		t.Errorf("as of the first action: %+v\nthen %+v", first, again)
+	}
 	o.AsOfMS = synth.StartMS - 1
 	mustFail(t, o, "as of 2023-12-31T23:59:59.999Z: no user has an action by then; want a time from 2024-01-01T")
 }

@@ -38,7 +38,7 @@ func (x *export) makeUsers(ctx context.Context, e *model.Embedder, v *previous) 
 		p, info, err := x.finished(ctx, partName(len(files)))
 		if err == nil && p == nil {
 			p, info, err = x.makePart(ctx, crew, v, partName(len(files)), lo, hi)
-		} else if err == nil {
+		} else if err == nil && len(p.ids) > 0 {
 			x.report.Found += len(p.ids)
 			crew.tick(len(p.ids), true)
 		}
