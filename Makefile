@@ -34,7 +34,7 @@ demo: build ## train a small job on this machine, kill workers on the way, compa
 # means that the dependencies are compiled once.
 .PHONY: test
 test: deps ## run all tests under the race detector
-	@[ -n "$$RINGLEADER_PYTHON" ] || echo "RINGLEADER_PYTHON is not set: tests that open checkpoints with Python are skipped (see CONTRIBUTING.md)"
+	@[ -n "$$RINGLEADER_PYTHON" ] || echo "RINGLEADER_PYTHON is not set: tests that open files with Python are skipped (see CONTRIBUTING.md)"
 	go test -race -timeout 10m ./...
 
 .PHONY: test-fast

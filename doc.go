@@ -18,5 +18,6 @@
 //	level 3  worker      the loop of one worker
 //	         coordinator Raft, leader loop, services
 //	         evaluation  Recall@k and its baselines
+//	         serving     what a recommender serves: embeddings of users and items
 //	level 4  cmd/ringleader, e2e
 package ringleader

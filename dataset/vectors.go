@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"github.com/ringleader-dev/ringleader/checkpoints/safetensors"
 )
 
 // VectorsTensor is the name of the tensor in item_vectors.safetensors.
@@ -139,24 +141,11 @@ func readFloats(r io.Reader, n int, dtype string) ([]float32, error) {
 		}
 		for i := 0; i < len(part); i += width {
 			if width == 2 {
-				data = append(data, halfToFloat(binary.LittleEndian.Uint16(part[i:])))
+				data = append(data, safetensors.FromHalf(binary.LittleEndian.Uint16(part[i:])))
 			} else {
 				data = append(data, math.Float32frombits(binary.LittleEndian.Uint32(part[i:])))
 			}
 		}
 	}
 	return data, nil
-}
-
-// halfToFloat converts IEEE binary16, exactly.
-func halfToFloat(h uint16) float32 {
-	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exponent {
-	case 0: // zero and subnormal: fraction * 2^-24
-		return math.Float32frombits(math.Float32bits(float32(fraction)*0x1p-24) | sign)
-	case 31: // infinity and NaN
-		return math.Float32frombits(sign | 0x7F800000 | fraction<<13)
-	default:
-		return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
-	}
 }

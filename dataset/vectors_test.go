@@ -3,32 +3,9 @@ package dataset
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 	"strings"
 	"testing"
 )
-
-func TestHalfToFloatAgainstItsDefinition(t *testing.T) {
-	for h := range 1 << 16 {
-		exponent, fraction := h>>10&31, float64(h&1023)
-		var want float64
-		switch {
-		case exponent == 31 && fraction == 0:
-			want = math.Inf(1)
-		case exponent == 31:
-			want = math.NaN()
-		case exponent == 0:
-			want = math.Ldexp(fraction, -24)
-		default:
-			want = math.Ldexp(1024+fraction, exponent-25)
-		}
-		want = math.Copysign(want, float64(1-h>>15<<1))
-		got := float64(halfToFloat(uint16(h)))
-		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || math.Signbit(got) != math.Signbit(want) {
-			t.Fatalf("%04x: %g, want %g", h, got, want)
-		}
-	}
-}
 
 // tensorFile is a safetensors file by hand.
 func tensorFile(header string, data ...byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -148,6 +149,23 @@ func TestS3Data(t *testing.T) {
 	}
 	if digests[0] != digests[1] {
 		t.Errorf("state digests %q: want the same from a directory and from S3", digests)
+	}
+}
+
+// TestS3Embed: embeddings in a bucket are those in a directory, also when a later day is added to them.
+func TestS3Embed(t *testing.T) {
+	bucket(t)
+	run, _ := local(t, jobFile(t, 5), "--workers", "2")
+	data := dataOf(t, run)
+	dir := filepath.Join(t.TempDir(), "vectors")
+	for _, day := range []string{"cut", "end"} {
+		var reports []embedReport
+		for _, out := range []string{dir, "s3://bucket/vectors"} {
+			reports = append(reports, embed(t, "--checkpoint", run, "--data", data, "--out", out, "--as-of", day, "--part-users", "50"))
+		}
+		if len(reports[0].Files) != 5+3 || !reflect.DeepEqual(reports[0], reports[1]) {
+			t.Errorf("in a directory %+v\nin S3 %+v", reports[0], reports[1])
+		}
 	}
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prints the path of a Python that has safetensors and numpy, in a virtual environment of the cache, made if needed. Only tests use it.
+# Prints the path of a Python that has safetensors, numpy and pyarrow, in a virtual environment of the cache, made if needed. Only tests use it.
 #
-#   RINGLEADER_PYTHON=$(scripts/python-venv.sh) go test ./checkpoints
+#   RINGLEADER_PYTHON=$(scripts/python-venv.sh) go test ./checkpoints ./serving
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(safetensors==0.8.0 numpy==2.4.6)
+packages=(safetensors==0.8.0 numpy==2.4.6 pyarrow==26.0.1)
 # Another list is another environment.
 venv="$PWD/.cache/python-$(echo "${packages[*]}" | sha256sum | cut -c1-8)"
 

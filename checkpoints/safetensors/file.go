@@ -80,6 +80,31 @@ func NewFile(metadata map[string]string, tensors ...Tensor) (*File, error) {
 	return f, nil
 }
 
+// Header is the beginning of a file with one tensor, up to the first byte of its elements, for a writer that has them elsewhere: they follow in
+// row-major order and little-endian.
+func Header(metadata map[string]string, name string, dtype DType, shape ...int) ([]byte, error) {
+	n, err := elements(shape)
+	if err != nil {
+		return nil, fmt.Errorf("lay out tensor %q: %w", name, err)
+	}
+	f, err := NewFile(metadata, Tensor{Name: name, Shape: shape, Data: elsewhere{dtype, int(n)}})
+	if err != nil {
+		return nil, err
+	}
+	return f.header, nil
+}
+
+// elsewhere is data of which only the size is known.
+type elsewhere struct {
+	dtype DType
+	n     int
+}
+
+func (e elsewhere) Type() DType   { return e.dtype }
+func (e elsewhere) Len() int      { return e.n }
+func (elsewhere) put([]byte, int) {}
+func (elsewhere) get([]byte, int) {}
+
 // entryJSON is a tensor's value in the header, in the order of fields that everybody writes.
 type entryJSON struct {
 	Type    DType    `json:"dtype"`

@@ -117,6 +117,29 @@ func TestReadAt(t *testing.T) {
 	}
 }
 
+// A header and the elements' bytes behind it are the file.
+func TestHeader(t *testing.T) {
+	meta := map[string]string{"format": "pt"}
+	f, err := NewFile(meta, Tensor{Name: "vectors", Shape: []int{2, 3}, Data: Float16s{1, 2, 3, 4, 5, 0xABCD}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if _, err := f.WriteTo(&want); err != nil {
+		t.Fatal(err)
+	}
+	header, err := Header(meta, "vectors", F16, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := append(header, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 0xCD, 0xAB); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%q, want %q", got, want.Bytes())
+	}
+	if _, err := Header(nil, "vectors", F16, -1, 3); err == nil {
+		t.Error("a negative dimension is no error")
+	}
+}
+
 func TestNewFileRefuses(t *testing.T) {
 	for what, tensors := range map[string][]Tensor{
 		"shape":    {{"a", []int{2}, Float32s{1}}},

@@ -20,7 +20,7 @@ func (e *engine) cut(ctx context.Context, o *Options, m *dataset.Meta) (err erro
 	from := "chosen: the evaluation window before the last action"
 	if o.Cut != "" {
 		from = "given"
-		if m.CutMS, err = parseTime(o.Cut); err != nil {
+		if m.CutMS, err = ParseTime(o.Cut); err != nil {
 			return fmt.Errorf("cut: %w", err)
 		}
 	}

@@ -107,8 +107,8 @@ func orDefault(s, otherwise string) string {
 
 func (o *Options) logf(format string, args ...any) { o.Log(fmt.Sprintf(format, args...)) }
 
-// parseTime reads a time of the command line, to milliseconds.
-func parseTime(text string) (int64, error) {
+// ParseTime reads a time of the command line, to unix milliseconds.
+func ParseTime(text string) (int64, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UnixMilli(), nil

@@ -25,6 +25,7 @@ const (
 // State is what there is to tell about a job at one moment. Zero values are unknown and left out.
 type State struct {
 	Step, Steps     ringleader.Step // completed, and wanted in all
+	Unit            string          // what they count; empty means "step"
 	Loss            float64         // mean over the users of the newest step; NaN is unknown as well
 	UsersPerSecond  float64
 	TokensPerSecond float64

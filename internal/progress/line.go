@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -54,11 +55,12 @@ func describe(s State, eta time.Duration) []field {
 }
 
 func steps(s State) string {
+	unit := cmp.Or(s.Unit, "step")
 	if s.Steps <= 0 {
-		return fmt.Sprintf("step %d", s.Step)
+		return fmt.Sprintf("%s %d", unit, s.Step)
 	}
 	// Rounded down: 100 % is for the last step alone.
-	return fmt.Sprintf("step %d/%d %3d%%", s.Step, s.Steps, percent(s))
+	return fmt.Sprintf("%s %d/%d %3d%%", unit, s.Step, s.Steps, percent(s))
 }
 
 func percent(s State) int {

@@ -35,6 +35,7 @@ func TestLine(t *testing.T) {
 		{"waiting has no speed", waiting, time.Hour, 0,
 			"step 1240/5000  24%  loss 6.1235  4 workers  generation 3  checkpoint 1000  waiting: 3 of min 4 workers"},
 		{"one worker", State{Workers: 1}, 0, 0, "step 0  1 worker"},
+		{"not steps", State{Step: 12, Steps: 48, Unit: "users", UsersPerSecond: 9}, 4 * time.Second, 0, "users 12/48  25%  9.00 users/s  ETA 4s"},
 		{"almost done is not done", State{Step: 4999, Steps: 5000}, 0, 0, "step 4999/5000  99%"},
 		{"done", State{Step: 5000, Steps: 5000}, 0, 60, "step 5000/5000 100%  [####################]"},
 	} {

@@ -22,7 +22,7 @@ var modules = map[string][]string{
 	"github.com/hashicorp/go-hclog":     {"coordinator"}, // Raft's logger
 	"github.com/minio/minio-go/v7":      {"checkpoints/s3", "checkpoints/s3/miniotest"},
 	"github.com/johannesboyne/gofakes3": {"checkpoints/s3"},
-	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer"},
+	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer", "serving"},
 	"github.com/duckdb/duckdb-go/v2":    {"dataset/importer"},
 	"gonum.org/v1/gonum":                {"dataset/importer/standin"},
 	"gorgonia.org/cu":                   {"device/cuda"},
