@@ -66,6 +66,8 @@ type Options struct {
 	SkipBaselines bool
 	// Staleness asks for more than Once, which there always is.
 	Staleness []Staleness
+	// PerUser reports each user's recall too, for each staleness.
+	PerUser bool
 }
 
 const (
@@ -111,8 +113,14 @@ func run(ctx context.Context, o *Options) (_ *Report, err error) {
 			return nil, err
 		}
 	}
-	if r.Staleness, err = staleness(ctx, o, p, e, model); err != nil {
+	rankings, err := stales(ctx, o, p, e)
+	if err != nil {
 		return nil, err
+	}
+	r.Staleness = staleness(rankings, model)
+	if o.PerUser {
+		rankings[Once] = model
+		r.PerUser = perUser(rankings)
 	}
 	return r, nil
 }
