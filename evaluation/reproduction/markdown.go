@@ -63,7 +63,7 @@ func (r *Report) table(b *strings.Builder, o *Outcome) {
 }
 
 func (o *Outcome) armTable(b *strings.Builder) {
-	b.WriteString("| arm | changes | paper: recall | coverage | all targets | 95 % | seeds | coverage | new only | 95 % | seeds | coverage |\n")
+	b.WriteString("| arm | changes | paper | its coverage | all targets | 95 % | seeds | coverage | new only | 95 % | seeds | coverage |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, a := range o.Arms {
 		recall, coverage := "", ""
@@ -80,19 +80,15 @@ func (o *Outcome) armTable(b *strings.Builder) {
 
 // changes are the arm's fields, as short as they can be.
 func (a *Arm) changes() string {
-	if len(a.Set) == 0 {
-		return ""
-	}
-	var short []string
+	var all []string
 	for _, s := range a.Set {
-		s = strings.TrimPrefix(s, "what.")
-		short = append(short, "`"+s+"`")
+		all = append(all, "`"+strings.TrimPrefix(s, "what.")+"`")
 	}
-	return strings.Join(short, " ")
+	return strings.Join(all, " ")
 }
 
 func (f Figure) cells() string {
-	return fmt.Sprintf("%.4f | %s | %s | %.4f", f.Mean, span(f.Interval), short(f.Seeds, "%.4f"), f.Coverage)
+	return fmt.Sprintf("%.4f | %s | %s | %.4f", f.Mean, span(f.Interval), numbers(f.Seeds, "%.4f"), f.Coverage)
 }
 
 func (o *Outcome) claimTable(b *strings.Builder, coverage bool) {
@@ -109,7 +105,7 @@ func (o *Outcome) claimTable(b *strings.Builder, coverage bool) {
 	if coverage {
 		what, interval = "coverage", "seeds"
 	}
-	fmt.Fprintf(b, "\nOf %s: %s.\n\n", what, tally(rows))
+	b.WriteString("\n" + tally(rows))
 	fmt.Fprintf(b, "| %s | paper | all targets | %s | | new only | %s | |\n|---|---|---|---|---|---|---|---|\n", what, interval, interval)
 	for _, j := range rows {
 		paper := ""
@@ -126,7 +122,7 @@ func (o *Outcome) claimTable(b *strings.Builder, coverage bool) {
 func (d Difference) cells(coverage bool) string {
 	interval := fmt.Sprintf("%+.4f to %+.4f", d.Interval[0], d.Interval[1])
 	if coverage {
-		interval = short(d.Seeds, "%+.4f")
+		interval = numbers(d.Seeds, "%+.4f")
 	}
 	return fmt.Sprintf("%+.4f | %s | %s", d.Mean, interval, d.Verdict.bold())
 }
@@ -139,25 +135,33 @@ func (v Verdict) bold() string {
 	return "**" + string(v) + "**"
 }
 
-// tally counts the verdicts about the paper's claims.
+// tally counts the verdicts about the paper's claims, if there are any.
 func tally(rows []Judged) string {
+	claims := 0
+	for _, j := range rows {
+		if !j.Ours {
+			claims++
+		}
+	}
+	if claims == 0 {
+		return ""
+	}
 	count := func(of func(Judged) Difference) string {
 		n := map[Verdict]int{}
-		claims := 0
 		for _, j := range rows {
 			if !j.Ours {
-				claims++
 				n[of(j).Verdict]++
 			}
 		}
-		return fmt.Sprintf("of %d claims %d held, %d did not hold, %d cannot be told", claims, n[Held], n[Failed], n[CantTell])
+		return fmt.Sprintf("%d held, %d did not hold, %d cannot be told", n[Held], n[Failed], n[CantTell])
 	}
-	return "on all targets " + count(func(j Judged) Difference { return j.All }) + "; on new ones " + count(func(j Judged) Difference { return j.New })
+	return fmt.Sprintf("Of the paper's %d claims, on all targets %s; on new ones %s.\n\n", claims,
+		count(func(j Judged) Difference { return j.All }), count(func(j Judged) Difference { return j.New }))
 }
 
 func span(x [2]float64) string { return fmt.Sprintf("%.4f-%.4f", x[0], x[1]) }
 
-func short(x []float64, format string) string {
+func numbers(x []float64, format string) string {
 	var s []string
 	for _, v := range x {
 		s = append(s, fmt.Sprintf(format, v))

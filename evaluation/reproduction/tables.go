@@ -2,7 +2,6 @@ package reproduction
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/ringleader-dev/ringleader/job"
 )
@@ -13,20 +12,32 @@ import (
 func set(field string, value any) string { return fmt.Sprintf("what.%s=%v", field, value) }
 
 // objective are the assignments that choose one, whatever the base job has.
-func objective(name, newestWeight string, horizonDays float64) []string {
-	return []string{set("loss.objective", name), set("loss.weights", "seed"), set("loss.newest_weight", newestWeight),
-		set("loss.horizon_days", strconv.FormatFloat(horizonDays, 'g', -1, 64))}
+func objective(base *job.What, name, newestWeight string) []string {
+	s := []string{set("loss.objective", name), set("loss.newest_weight", newestWeight)}
+	if base.Loss.Weights != "seed" {
+		s = append(s, set("loss.weights", "seed")) // what all objectives have
+	}
+	if base.Loss.Positions != 0 {
+		s = append(s, set("loss.positions", positions(base, name)))
+	}
+	return s
+}
+
+// positions are those of dense_all_action, which no other objective has.
+func positions(base *job.What, objective string) int {
+	if objective == "dense_all_action" {
+		return base.Loss.Positions
+	}
+	return 0
 }
 
 // Arms that more than one table has.
-func sasrec(base *job.What) []string { return objective("sasrec", "equal", base.Loss.HorizonDays) }
+func sasrec(base *job.What) []string { return objective(base, "sasrec", "equal") }
 
-func denseSampled(base *job.What) []string {
-	return objective("dense_all_action", "one", base.Loss.HorizonDays)
-}
+func dense(base *job.What) []string { return objective(base, "dense_all_action", "one") }
 
 func exact(base *job.What, newestWeight string) []string {
-	return objective("dense_all_action_exact", newestWeight, base.Loss.HorizonDays)
+	return objective(base, "dense_all_action_exact", newestWeight)
 }
 
 func objectives(base *job.What, _ Columns) Table {
@@ -37,11 +48,11 @@ func objectives(base *job.What, _ Columns) Table {
 			"newest position weighs as much as all others together. The last two arms are this project's: the loss over all positives of all positions, as it is, "+
 			"and with that weight of the newest position.", k, k/2),
 		Arms: []Arm{
-			{Name: "next", Set: objective("next", "one", k), Paper: &Value{.186, .050}},
+			{Name: "next", Set: objective(base, "next", "one"), Paper: &Value{.186, .050}},
 			{Name: "sasrec", Set: sasrec(base), Paper: &Value{.198, .048}},
-			{Name: "all_action", Set: objective("all_action", "one", k), Paper: &Value{.224, .028}},
-			{Name: "dense_half", Set: objective("dense_all_action", "one", k/2), Paper: &Value{.223, .043}},
-			{Name: "dense", Set: denseSampled(base), Paper: &Value{.229, .042}},
+			{Name: "all_action", Set: objective(base, "all_action", "one"), Paper: &Value{.224, .028}},
+			{Name: "dense_half", Set: append(dense(base), set("loss.horizon_days", k/2)), Paper: &Value{.223, .043}},
+			{Name: "dense", Set: dense(base), Paper: &Value{.229, .042}},
 			{Name: "exact", Set: exact(base, "one")},
 			{Name: "exact_equal", Set: exact(base, "equal")},
 		},
@@ -135,7 +146,7 @@ func staleness(base *job.What, _ Columns) Table {
 		t.Arms = append(t.Arms, of("once", once), of("daily", daily), of("realtime", realtime))
 	}
 	add("sasrec", sasrec(base), .198, .216, .251)
-	add("dense", denseSampled(base), .229, .243, .264)
+	add("dense", dense(base), .229, .243, .264)
 	add("exact_equal", exact(base, "equal"), 0, 0, 0)
 	drop := func(text, fresh, stale, better string, paper float64) Claim {
 		return Claim{Text: text, Paper: paper, Ours: paper == 0,
