@@ -42,7 +42,7 @@ func newReproduce() *cobra.Command {
 			"with each seed, and evaluated on the users that never train. Jobs that several arms or tables have in common are trained once. Runs that are finished\n" +
 			"in DIR are used again and interrupted ones go on, so that the same command continues where it was stopped.",
 		Example: "  ringleader reproduce objectives --data demo-run/data --dir grid\n" +
-			"  ringleader reproduce all --data kuairand-data --job examples/kuairand.yaml --steps 120 --seeds 5 --dir grid --report grid.md --json grid.json",
+			"  ringleader reproduce all --data kuairand-data --job examples/kuairand.yaml --steps 120 --seeds 5 --dir grid --json grid.json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("reproduce wants one TABLE: allowed: %s", strings.Join(reproduction.Names(), ", "))

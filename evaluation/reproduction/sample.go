@@ -113,7 +113,7 @@ func contrast(more, less [][]Sample) [][]float64 {
 	return x
 }
 
-// comparable refuses runs that cannot be paired.
+// pairable refuses runs that cannot be paired.
 func pairable(arms map[string][]Run) error {
 	var first []Run
 	for name, runs := range arms {
