@@ -38,9 +38,10 @@ func newReproduce() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reproduce TABLE",
 		Short: "Train the arms of one of the paper's tables with equal budgets, and say which of its orderings hold",
-		Long: "TABLE is " + strings.Join(reproduction.Names(), ", ") + ". Every arm is a job of its own: the base job with some fields set, trained like \"ringleader local\"\n" +
-			"with each seed, and evaluated on the users that never train. Jobs that several arms or tables have in common are trained once. Runs that are finished\n" +
-			"in DIR are used again and interrupted ones go on, so that the same command continues where it was stopped.",
+		Long: "TABLE is " + strings.Join(reproduction.Names(), ", ") + ", or several, separated by commas. Every arm\n" +
+			"is a job of its own: the base job with some fields set, trained like \"ringleader local\" with each seed, and evaluated on the users that never\n" +
+			"train. Jobs that several arms or tables have in common are trained once. Runs that are finished in DIR are used again and interrupted ones go\n" +
+			"on, so that the same command continues where it was stopped.",
 		Example: "  ringleader reproduce objectives --data demo-run/data --dir grid\n" +
 			"  ringleader reproduce all --data kuairand-data --job examples/kuairand.yaml --steps 120 --seeds 5 --dir grid --json grid.json",
 		Args: func(_ *cobra.Command, args []string) error {

@@ -94,22 +94,25 @@ func Names() []string {
 	return append(names, All)
 }
 
-// Known refuses a name that is no table's.
-func Known(name string) error {
-	if !slices.Contains(Names(), name) {
-		return fmt.Errorf("table %q: allowed: %s", name, strings.Join(Names(), ", "))
+// Known refuses names that are no tables': one, or several separated by commas.
+func Known(names string) error {
+	for name := range strings.SplitSeq(names, ",") {
+		if !slices.Contains(Names(), name) {
+			return fmt.Errorf("table %q: allowed: %s, or several separated by commas", name, strings.Join(Names(), ", "))
+		}
 	}
 	return nil
 }
 
-// Tables are the table of a name, or all, for a complete base job on a data set with these columns.
-func Tables(name string, base *job.What, has Columns) ([]Table, error) {
-	if err := Known(name); err != nil {
+// Tables are those of some names, for a complete base job on a data set with these columns.
+func Tables(names string, base *job.What, has Columns) ([]Table, error) {
+	if err := Known(names); err != nil {
 		return nil, err
 	}
+	wanted := strings.Split(names, ",")
 	var tables []Table
 	for _, b := range builders {
-		if name != b.name && name != All {
+		if !slices.Contains(wanted, b.name) && !slices.Contains(wanted, All) {
 			continue
 		}
 		t := b.build(base, has)

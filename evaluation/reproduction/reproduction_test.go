@@ -40,6 +40,9 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: %d tables", name, len(got))
 		}
 	}
+	if got := tables(t, "features,objectives", base(t), everything); len(got) != 2 || got[0].Name != "objectives" {
+		t.Errorf("two tables: %+v", got)
+	}
 	if _, err := Tables("table 3", base(t), everything); err == nil || !strings.Contains(err.Error(), "allowed: objectives, negatives, features, staleness, capacity, all") {
 		t.Errorf("an unknown table: %v", err)
 	}
