@@ -31,7 +31,12 @@ type reproduceOptions struct {
 	arms     []string
 	report   string
 	json     string
+
+	coverageUsers int
 }
+
+// defaultCoverageUsers is the evaluation's own bound.
+const defaultCoverageUsers = 4096
 
 func newReproduce() *cobra.Command {
 	var o reproduceOptions
@@ -68,6 +73,7 @@ func newReproduce() *cobra.Command {
 	f.Int64Var(&o.steps, "steps", 0, "steps of every run; 0: the base job's")
 	f.IntVar(&o.workers, "workers", 1, "workers of a run, and threads of an evaluation")
 	f.IntVar(&o.parallel, "parallel", 1, "runs at a time")
+	f.IntVar(&o.coverageUsers, "coverage-users", defaultCoverageUsers, "users that coverage is taken over, at most; the evaluated ones always are. Fewer are evaluated faster")
 	f.StringSliceVar(&o.arms, "arms", nil, "only these arms of the table, comma separated")
 	f.StringVar(&o.report, "report", "", "write the report to this file too (Markdown)")
 	f.StringVar(&o.json, "json", "", "write the report to this file; - is standard output")
@@ -116,7 +122,7 @@ func (o reproduceOptions) plan(ctx context.Context) (*grid, error) {
 	for _, x := range []struct {
 		flag        string
 		value, most int
-	}{{"--seeds", o.seeds, 1000}, {"--workers", o.workers, 1 << 12}, {"--parallel", o.parallel, 1 << 10}} {
+	}{{"--seeds", o.seeds, 1000}, {"--workers", o.workers, 1 << 12}, {"--parallel", o.parallel, 1 << 10}, {"--coverage-users", o.coverageUsers, 1 << 30}} {
 		if x.value < 1 || x.value > x.most {
 			return nil, withCode(exitUsage, fmt.Errorf("%s %d: allowed: 1..%d", x.flag, x.value, x.most))
 		}

@@ -19,7 +19,7 @@ func aGrid(t *testing.T, table string) reproduceOptions {
 	}
 	file := filepath.Join(dir, "job.yaml")
 	noError(t, os.WriteFile(file, []byte("name: grid\nwhat: {data: elsewhere, seed: 7, epochs: 2, model: {preset: tiny, width: 32}}\nhow: {stop_at: 3}\n"), 0o644))
-	return reproduceOptions{table: table, file: file, data: data, dir: filepath.Join(dir, "grid"), seeds: 2, steps: 5, workers: 1, parallel: 1}
+	return reproduceOptions{table: table, file: file, data: data, dir: filepath.Join(dir, "grid"), seeds: 2, steps: 5, workers: 1, parallel: 1, coverageUsers: defaultCoverageUsers}
 }
 
 // TestGrid: jobs that arms have in common are trained once, and all have the same budget.

@@ -62,8 +62,8 @@ func (g *grid) budget() string {
 		length = fmt.Sprintf("%d epochs", w.Epochs)
 	}
 	m := &w.Model
-	return fmt.Sprintf("%s of %d shards x %d users, %d negatives a shard; the base is %s over %g days with newest_weight %s, window %d, %d layers of %d, lr %g",
-		length, w.Shards, w.UsersPerShard, w.Negatives.InBatch+w.Negatives.Random, w.Loss.Objective, w.Loss.HorizonDays, w.Loss.NewestWeight, m.Window, m.Layers, m.Width, w.Optimizer.LR)
+	return fmt.Sprintf("%s of %d shards x %d users, %d negatives a shard; the base is %s over %g days with newest_weight %s, window %d, %d layers of %d, lr %g; coverage is taken over at most %d users",
+		length, w.Shards, w.UsersPerShard, w.Negatives.InBatch+w.Negatives.Random, w.Loss.Objective, w.Loss.HorizonDays, w.Loss.NewestWeight, m.Window, m.Layers, m.Width, w.Optimizer.LR, g.o.coverageUsers)
 }
 
 // command makes a table again, wherever the data and the runs lie.
@@ -81,6 +81,9 @@ func (g *grid) command() string {
 	}
 	if len(g.o.arms) > 0 {
 		fmt.Fprintf(&b, " --arms %s", escaped(strings.Join(g.o.arms, ",")))
+	}
+	if g.o.coverageUsers != defaultCoverageUsers {
+		fmt.Fprintf(&b, " --coverage-users %d", g.o.coverageUsers)
 	}
 	fmt.Fprintf(&b, " --seeds %d --dir DIR", g.o.seeds)
 	return b.String()

@@ -42,6 +42,7 @@ type gridResult struct {
 	Seed        uint64             `json:"seed"`
 	StateDigest string             `json:"state_digest"`
 	Seconds     float64            `json:"seconds"` // of the training, as far as it was not resumed
+	Coverage    int                `json:"coverage_users"`
 	Evaluation  *evaluation.Report `json:"evaluation"`
 }
 
@@ -102,7 +103,7 @@ func reproduce(ctx context.Context, o reproduceOptions, log io.Writer) (_ *repro
 	lines := &gridLog{w: log, total: len(g.runs)}
 	evaluate := func(ctx context.Context, r *gridRun, params []checkpoints.Tensor) (*evaluation.Report, error) {
 		return evaluation.Run(ctx, evaluation.Options{Data: ds, Job: r.spec.What, Params: params, Device: dev, Threads: o.workers,
-			SkipBaselines: true, Staleness: r.staleness, PerUser: true})
+			SkipBaselines: true, Staleness: r.staleness, CoverageUsers: o.coverageUsers, PerUser: true})
 	}
 	all, some := errgroup.WithContext(ctx)
 	all.SetLimit(o.parallel)
@@ -176,7 +177,7 @@ func (g *grid) run(ctx context.Context, r *gridRun, evaluate evaluator, log *gri
 	if r.result, err = readResult(filepath.Join(dir, resultName)); err != nil {
 		return err
 	}
-	if r.result != nil && r.result.has(r.staleness) {
+	if r.result != nil && r.result.Coverage == g.o.coverageUsers && r.result.has(r.staleness) {
 		log.say(r, true, "is there")
 		return nil
 	}
@@ -190,7 +191,7 @@ func (g *grid) run(ctx context.Context, r *gridRun, evaluate evaluator, log *gri
 	if err != nil {
 		return err
 	}
-	r.result = &gridResult{Arm: r.name, Seed: r.seed, StateDigest: st.Digest().String(), Seconds: trained, Evaluation: report}
+	r.result = &gridResult{Arm: r.name, Seed: r.seed, StateDigest: st.Digest().String(), Seconds: trained, Coverage: g.o.coverageUsers, Evaluation: report}
 	if err := writeJSON(nil, filepath.Join(dir, resultName), r.result); err != nil {
 		return err
 	}
@@ -250,7 +251,7 @@ func (g *grid) baselines(ctx context.Context, ds *dataset.Dataset) (map[string]e
 	if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &all) == nil {
 		return all, nil
 	}
-	all, err := evaluation.Baselines(ctx, evaluation.Options{Data: ds, Threads: g.o.workers})
+	all, err := evaluation.Baselines(ctx, evaluation.Options{Data: ds, Threads: g.o.workers, CoverageUsers: g.o.coverageUsers})
 	if err != nil {
 		return nil, err
 	}
