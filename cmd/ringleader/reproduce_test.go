@@ -125,3 +125,17 @@ func TestReadResult(t *testing.T) {
 		}
 	}
 }
+
+// TestLockGrid: one process at a time.
+func TestLockGrid(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "grid")
+	unlock, err := lockGrid(dir)
+	noError(t, err)
+	if _, err := lockGrid(dir); exitCode(t.Context(), err) != exitInput || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a second process: %v", err)
+	}
+	noError(t, unlock())
+	unlock, err = lockGrid(dir)
+	noError(t, err)
+	noError(t, unlock())
+}

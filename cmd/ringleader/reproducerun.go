@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -90,6 +91,11 @@ func reproduce(ctx context.Context, o reproduceOptions, log io.Writer) (_ *repro
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockGrid(g.o.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	ds, closeData, err := openData(ctx, g.o.data)
 	if err != nil {
 		return nil, err
@@ -126,6 +132,21 @@ func reproduce(ctx context.Context, o reproduceOptions, log io.Writer) (_ *repro
 		return nil, err
 	}
 	return g.report(baselines)
+}
+
+// lockGrid makes dir this process's, until unlock or its end: two would train in the same directories.
+func lockGrid(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, withCode(exitInput, fmt.Errorf("--dir: %w", err))
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, withCode(exitInput, fmt.Errorf("--dir: %w", err))
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(withCode(exitInput, fmt.Errorf("--dir %s: another process uses it: %w", dir, err)), f.Close())
+	}
+	return f.Close, nil
 }
 
 // gridLog counts the runs.
