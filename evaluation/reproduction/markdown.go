@@ -88,7 +88,7 @@ func (a *Arm) changes() string {
 }
 
 func (f Figure) cells() string {
-	return fmt.Sprintf("%.4f | %s | %s | %.4f", f.Mean, span(f.Interval), numbers(f.Seeds, "%.4f"), f.Coverage)
+	return fmt.Sprintf("%.4f | %s | %s | %.4f", f.Mean, span(f.Interval), numbers(f.Seeds, plain), f.Coverage)
 }
 
 func (o *Outcome) claimTable(b *strings.Builder, coverage bool) {
@@ -120,11 +120,11 @@ func (o *Outcome) claimTable(b *strings.Builder, coverage bool) {
 }
 
 func (d Difference) cells(coverage bool) string {
-	interval := fmt.Sprintf("%+.4f to %+.4f", d.Interval[0], d.Interval[1])
+	interval := signed(d.Interval[0]) + " to " + signed(d.Interval[1])
 	if coverage {
-		interval = numbers(d.Seeds, "%+.4f")
+		interval = numbers(d.Seeds, signed)
 	}
-	return fmt.Sprintf("%+.4f | %s | %s", d.Mean, interval, d.Verdict.bold())
+	return signed(d.Mean) + " | " + interval + " | " + d.Verdict.bold()
 }
 
 // bold marks what is a result.
@@ -161,10 +161,21 @@ func tally(rows []Judged) string {
 
 func span(x [2]float64) string { return fmt.Sprintf("%.4f-%.4f", x[0], x[1]) }
 
-func numbers(x []float64, format string) string {
+func plain(x float64) string { return fmt.Sprintf("%.4f", x) }
+
+// signed has no negative zero.
+func signed(x float64) string {
+	s := fmt.Sprintf("%+.4f", x)
+	if s == "-0.0000" {
+		return "+0.0000"
+	}
+	return s
+}
+
+func numbers(x []float64, text func(float64) string) string {
 	var s []string
 	for _, v := range x {
-		s = append(s, fmt.Sprintf(format, v))
+		s = append(s, text(v))
 	}
 	return strings.Join(s, " ")
 }
