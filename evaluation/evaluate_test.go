@@ -198,7 +198,7 @@ func TestPopulationIsThinnedEvenly(t *testing.T) {
 		}
 		p.members = append(p.members, m)
 	}
-	p.thin()
+	p.thin(mostPopulation)
 	if len(p.members) != mostPopulation {
 		t.Fatalf("%d members", len(p.members))
 	}
@@ -213,6 +213,11 @@ func TestPopulationIsThinnedEvenly(t *testing.T) {
 			firstHalf++
 		}
 	}
+	defer func() {
+		if p.thin(1); len(p.members) != evaluated {
+			t.Errorf("at most 1: %d members, want the %d that are evaluated", len(p.members), evaluated)
+		}
+	}()
 	if others := mostPopulation - evaluated; evaluated != p.evaluated || firstHalf < others/2-2 || firstHalf > others/2+2 {
 		t.Errorf("%d of %d evaluated, %d of %d others from the first half", evaluated, p.evaluated, firstHalf, others)
 	}

@@ -68,6 +68,10 @@ type Options struct {
 	Staleness []Staleness
 	// Losses are those of the training, in the order of steps, if they are known. The page shows them.
 	Losses []StepLoss
+	// CoverageUsers bounds the users whose 10 best coverage and entropy are taken over; those that are evaluated are always among them. 0 means 4096.
+	CoverageUsers int
+	// PerUser reports each user's recall too, for each staleness.
+	PerUser bool
 }
 
 const (
@@ -114,8 +118,14 @@ func run(ctx context.Context, o *Options) (_ *Report, err error) {
 			return nil, err
 		}
 	}
-	if r.Staleness, err = staleness(ctx, o, p, e, model); err != nil {
+	rankings, err := stales(ctx, o, p, e)
+	if err != nil {
 		return nil, err
+	}
+	r.Staleness = staleness(rankings, model)
+	if o.PerUser {
+		rankings[Once] = model
+		r.PerUser = perUser(rankings)
 	}
 	return r, nil
 }
@@ -137,8 +147,8 @@ func prepare(o *Options) (*population, error) {
 	if o.Data == nil {
 		return nil, errors.New("no data set")
 	}
-	if o.MinHistory < 0 || o.Threads < 0 {
-		return nil, fmt.Errorf("min history %d, threads %d: want neither negative", o.MinHistory, o.Threads)
+	if o.MinHistory < 0 || o.Threads < 0 || o.CoverageUsers < 0 {
+		return nil, fmt.Errorf("min history %d, threads %d, coverage users %d: want none negative", o.MinHistory, o.Threads, o.CoverageUsers)
 	}
 	for _, s := range o.Staleness {
 		if !slices.Contains(allStaleness, s) {
@@ -151,7 +161,11 @@ func prepare(o *Options) (*population, error) {
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
+	if o.CoverageUsers == 0 {
+		o.CoverageUsers = mostPopulation
+	}
 	p := populate(o.Data, o.MinHistory)
+	p.thin(o.CoverageUsers)
 	if p.evaluated == 0 {
 		m := o.Data.Meta()
 		return nil, fmt.Errorf("data set %s has no user to evaluate: of %d users, hold-out %g, none that is held out has %d actions up to the cut and a positive in the %g days after it",

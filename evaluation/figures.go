@@ -50,17 +50,25 @@ func (p *population) figures(outcomes []outcome) Figures {
 // recallOf is the mean over the members that have targets.
 func recallOf(outcomes []outcome) Recall {
 	var r Recall
-	var recalls []float64
+	for _, o := range outcomes {
+		r.Positives += o.targets
+	}
+	all := recalls(outcomes)
+	r.Users = len(all)
+	r.RecallAt10 = round(mean(all))
+	r.Interval = interval(all)
+	return r
+}
+
+// recalls are those of the members that have targets.
+func recalls(outcomes []outcome) []float64 {
+	var all []float64
 	for _, o := range outcomes {
 		if o.targets > 0 {
-			recalls = append(recalls, o.recall)
-			r.Positives += o.targets
+			all = append(all, o.recall)
 		}
 	}
-	r.Users = len(recalls)
-	r.RecallAt10 = round(mean(recalls))
-	r.Interval = interval(recalls)
-	return r
+	return all
 }
 
 // minus compares two rankings of the same members, user by user.

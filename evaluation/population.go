@@ -42,15 +42,14 @@ func populate(d *dataset.Dataset, minHistory int) *population {
 		}
 		p.members = append(p.members, m)
 	}
-	p.thin()
 	p.readInterests()
 	return p
 }
 
-// thin leaves out users that are only there for coverage, evenly, so that all together are at most mostPopulation or as many as are evaluated.
-func (p *population) thin() {
+// thin leaves out users that are only there for coverage, evenly, so that all together are at most most or as many as are evaluated.
+func (p *population) thin(most int) {
 	others := len(p.members) - p.evaluated
-	room := max(0, min(others, mostPopulation-p.evaluated))
+	room := max(0, min(others, most-p.evaluated))
 	seen := 0
 	p.members = slices.DeleteFunc(p.members, func(m member) bool {
 		if len(m.targets) > 0 {

@@ -55,6 +55,13 @@ type StaleResult struct {
 	MinusOnce Lead   `json:"minus_once"` // how much that is ahead of embedding once, at the cut
 }
 
+// UserRecalls are the users' recalls, in the order of the data set: on all targets, and of those who have any, on new ones. Who has one depends on the
+// data set and MinHistory alone, so that the recalls of two models can be compared user by user.
+type UserRecalls struct {
+	All []float64 `json:"all"`
+	New []float64 `json:"new_only"`
+}
+
 // Report is an evaluation: the model's result and the baselines'.
 type Report struct {
 	Protocol   string  `json:"protocol"`
@@ -69,6 +76,7 @@ type Report struct {
 	Notes     []string                  `json:"notes,omitempty"` // features that are off because the data set has no column for them
 	Baselines map[string]Result         `json:"baselines,omitempty"`
 	Staleness map[Staleness]StaleResult `json:"staleness,omitempty"` // Daily, Realtime; Once is the report's own result
+	PerUser   map[Staleness]UserRecalls `json:"per_user,omitempty"`  // if Options.PerUser asks for it, Once included
 
 	Losses []StepLoss `json:"-"` // as in the options: only the page shows them
 }

@@ -127,18 +127,36 @@ func scoreMoments(ctx context.Context, p *population, s scorer, moments []moment
 	return all, fresh, err
 }
 
-// staleness evaluates the model at each staleness that is asked for; once is its result at the cut.
-func staleness(ctx context.Context, o *Options, p *population, e *embedder, once *ranking) (map[Staleness]StaleResult, error) {
-	results := map[Staleness]StaleResult{}
+// stales ranks at each staleness that is asked for but Once, which is the model's ranking at the cut.
+func stales(ctx context.Context, o *Options, p *population, e *embedder) (map[Staleness]*ranking, error) {
+	rankings := map[Staleness]*ranking{}
 	for _, s := range o.Staleness {
-		if _, done := results[s]; done || s == Once {
+		if _, done := rankings[s]; done || s == Once {
 			continue
 		}
 		r, err := stale(ctx, p, e, s, o.Threads)
 		if err != nil {
 			return nil, fmt.Errorf("staleness %s: %w", s, err)
 		}
+		rankings[s] = r
+	}
+	return rankings, nil
+}
+
+// staleness compares the rankings with that at the cut.
+func staleness(rankings map[Staleness]*ranking, once *ranking) map[Staleness]StaleResult {
+	results := map[Staleness]StaleResult{}
+	for s, r := range rankings {
 		results[s] = StaleResult{Recall: recallOf(r.all), NewOnly: recallOf(r.fresh), MinusOnce: r.minus(once)}
 	}
-	return results, nil
+	return results
+}
+
+// perUser lists the recalls of the users that have targets.
+func perUser(rankings map[Staleness]*ranking) map[Staleness]UserRecalls {
+	users := map[Staleness]UserRecalls{}
+	for s, r := range rankings {
+		users[s] = UserRecalls{All: recalls(r.all), New: recalls(r.fresh)}
+	}
+	return users
 }

@@ -154,3 +154,50 @@ func TestStalenessIsChecked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestPerUser: the users' own recalls are those that the report's figures are means of, in an order that does not depend on the model.
+func TestPerUser(t *testing.T) {
+	d := synthetic(t, synth.Options{Users: 80, Items: 80, Dim: 8, Actions: 60, Holdout: .4})
+	o := untrained(t, d)
+	o.SkipBaselines, o.Staleness = true, []Staleness{Realtime}
+	r, err := Run(t.Context(), o)
+	check(t, err)
+	if r.PerUser != nil {
+		t.Errorf("nobody asked for %v", r.PerUser)
+	}
+	o.PerUser = true
+	r, err = Run(t.Context(), o)
+	check(t, err)
+	stale := r.Staleness[Realtime]
+	for s, want := range map[Staleness][2]Recall{Once: {r.Recall, r.NewOnly.Recall}, Realtime: {stale.Recall, stale.NewOnly}} {
+		got := r.PerUser[s]
+		if len(got.All) != want[0].Users || round(mean(got.All)) != want[0].RecallAt10 || len(got.New) != want[1].Users || round(mean(got.New)) != want[1].RecallAt10 {
+			t.Errorf("%s: %d users with %g, %d with %g; want %+v", s, len(got.All), mean(got.All), len(got.New), mean(got.New), want)
+		}
+	}
+	// With the same ten items for everybody, a recall is the share of the user's targets among them.
+	p, err := prepare(&o)
+	check(t, err)
+	scores := make(tabled, len(p.members))
+	var want []float64
+	for k, m := range p.members {
+		scores[k] = make([]float64, p.items)
+		for i := range scores[k] {
+			scores[k][i] = -float64(i)
+		}
+		if n := len(m.targets); n > 0 {
+			best := 0
+			for _, i := range m.targets {
+				if i < recallAt {
+					best++
+				}
+			}
+			want = append(want, float64(best)/float64(n))
+		}
+	}
+	by, err := evaluate(t.Context(), p, scores, 2)
+	check(t, err)
+	if got := recalls(by.all); !slices.Equal(got, want) {
+		t.Errorf("recalls %v, want %v", got, want)
+	}
+}

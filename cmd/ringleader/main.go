@@ -98,7 +98,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
 		newDemo(), newLocal(),
-		newData(), newJob(), newCheckpoint(), newEvaluate(), newEmbed(), newBench(),
+		newData(), newJob(), newCheckpoint(), newEvaluate(), newEmbed(), newReproduce(), newBench(),
 		newCoordinator(), newWorker(), newVersion(),
 	)
 	for _, c := range root.Commands() {

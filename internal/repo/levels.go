@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"device/cuda":              2,
 	"device/devicetest":        2,
 	"device/timed":             2,
+	"evaluation/reproduction":  2,
 	"dataset/importer":         3,
 	"dataset/importer/standin": 2,
 	"dataset/synth":            2,
