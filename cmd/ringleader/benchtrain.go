@@ -59,7 +59,8 @@ func benchJob(ctx context.Context, data, preset string, set []string) (job.What,
 	if err != nil {
 		return job.What{}, withCode(exitUsage, err)
 	}
-	return spec.What, pin(ctx, &spec)
+	_, err = pin(ctx, &spec)
+	return spec.What, err
 }
 
 func (f *benchFlags) train(ctx context.Context, what job.What, data string) (_ *benchReport, err error) {

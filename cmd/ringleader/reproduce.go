@@ -216,5 +216,6 @@ func (g *grid) settings(arm []string) []string {
 
 func (g *grid) load(ctx context.Context, arm []string) (job.Spec, error) {
 	flags := jobFlags{set: g.settings(arm)}
-	return flags.load(ctx, g.file)
+	spec, _, err := flags.load(ctx, g.file)
+	return spec, err
 }
