@@ -5,8 +5,9 @@
 #include "reduce.h"
 #include "scalar.h"
 
-// BLOCK rows of the widest activations stay in a second-level cache; products of fewer rows are slower.
-enum { BLOCK = 96 };
+// BLOCK rows are enough for products to be fast (fewer pack the weight more often), and few enough to be in the third-level cache when what follows
+// reads them.
+enum { BLOCK = 512 };
 
 // weight is the weight of a map. Parameters have no gaps between rows, which clash in caches: they are moved if they are used more than once.
 INLINE cpu_operand weight(cpu_lane *l, cpu_mat w, int64_t rows) { return cpu_read(l, CPU_SLOT_A, w, rows >= BLOCK); }
