@@ -64,7 +64,9 @@ type benchReport struct {
 	StepMedian float64 `json:"step_s_median"`
 	StepMin    float64 `json:"step_s_min"`
 	StepMax    float64 `json:"step_s_max"`
+	StepMean   float64 `json:"step_s_mean"`
 	CPU        float64 `json:"cpu_s"` // user and system time of a step
+	CPUMean    float64 `json:"cpu_s_mean"`
 	UsersPerS  float64 `json:"users_per_s"`
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPs     float64 `json:"gflops"` // a second, by the formula of flops

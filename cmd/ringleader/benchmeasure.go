@@ -154,6 +154,7 @@ func (w *workload) time(ctx context.Context, s *stepper, r *benchReport) error {
 	}
 	r.StepMin, r.StepMedian, r.StepMax, r.CPU = slices.Min(wall), median(wall), slices.Max(wall), median(cpu)
 	n := float64(r.Steps)
+	r.StepMean, r.CPUMean = total(wall)/n, total(cpu)/n
 	r.Users, r.Tokens = sum.users/r.Steps, sum.tokens/r.Steps
 	r.UsersPerS, r.TokensPerS, r.GFLOPs = float64(sum.users)/n/r.StepMedian, float64(sum.tokens)/n/r.StepMedian, flops/n/r.StepMedian/1e9
 	if sum.draws > 0 {
@@ -200,6 +201,13 @@ func cpuTime() time.Duration {
 		panic(fmt.Sprintf("read CPU time: %v", err)) // it has no other reason to fail than wrong arguments
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func total(x []float64) (sum float64) {
+	for _, v := range x {
+		sum += v
+	}
+	return sum
 }
 
 func median(x []float64) float64 {
