@@ -9,8 +9,8 @@
 // reads them.
 enum { BLOCK = 512 };
 
-// weight is the weight of a map. Parameters have no gaps between rows, which clash in caches: they are moved if they are used more than once.
-INLINE cpu_operand weight(cpu_lane *l, cpu_mat w, int64_t rows) { return cpu_read(l, CPU_SLOT_A, w, rows >= BLOCK); }
+// weight is the weight of a map. Parameters have no gaps between rows, which clash in caches: they are moved if there are rows enough to pay for it.
+INLINE cpu_operand weight(cpu_lane *l, cpu_mat w, int64_t rows) { return cpu_read(l, CPU_SLOT_A, w, rows >= 64); }
 
 INLINE cpu_mat rows_of(cpu_mat m, int64_t lo, int64_t n)
 {
