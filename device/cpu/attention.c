@@ -48,13 +48,21 @@ INLINE int attend_rows(float *s, const view *v, int64_t lo, int64_t hi, float *o
 	int64_t ld = leading(hi);
 	int status = scores(s, ld, v, lo, hi);
 	if (status) return status;
+	float inverse[ROWS]; // rows are divided by their sums behind the product, where they are shorter
 	for (int64_t i = lo; i < hi; i++) {
 		float *p = s + (i - lo) * ld, sum, m = exp_row(p, i + 1, &sum);
-		scale_row(p, 1.0f / sum, i + 1);
+		inverse[i - lo] = 1.0f / sum;
 		memset(p + i + 1, 0, (size_t)(hi - i - 1) * sizeof(float));
 		lse[i * heads] = (float)((double)m + log_d((double)sum));
 	}
-	return cpu_gemm(v->l, 0, 0, hi - lo, v->d, hi, 1, block(v->l, CPU_SLOT_B, s, ld, hi - lo, hi), v->v, 0, out + lo * ld_out, ld_out);
+	cpu_operand p = block(v->l, CPU_SLOT_B, s, ld, hi - lo, hi);
+	if ((status = cpu_gemm(v->l, 0, 0, hi - lo, v->d, hi, 1, p, v->v, 0, out + lo * ld_out, ld_out))) return status;
+	for (int64_t i = lo; i < hi; i++) {
+		float *o = out + i * ld_out, f = inverse[i - lo];
+		ELEMENTWISE
+		for (int64_t c = 0; c < v->d; c++) o[c] *= f;
+	}
+	return CPU_OK;
 }
 
 INLINE int cpu_attention_body(cpu_lane *l, cpu_mat out, cpu_mat qkv, uintptr_t lse, const int32_t *offsets, int64_t segments,

@@ -17,6 +17,7 @@ typedef struct {
 	cpu_lane *l;
 	cpu_operand pool, users;  // of products: the pool, and u
 	cpu_mat u, du, s;         // ROWS x D; ROWS x D; ROWS x pool
+	cpu_mat t;                // ROWS x D: of the way back
 	float *sum, *g;           // ROWS: sum of exponentials; sum of weight*sigmoid
 	double *z;                // ROWS
 	float *bias;              // pool: bias of the pool for one segment, -inf where masked
@@ -39,7 +40,7 @@ INLINE int take_block(cpu_lane *l, block *b, const cpu_all_action *a)
 {
 	int64_t d = a->users.cols, t = a->users.rows;
 	size_t tokens = (size_t)t * sizeof(int32_t);
-	size_t room = 2 * mat_room(ROWS, d) + mat_room(ROWS, a->pool) + 4 * mat_room(1, ROWS) +
+	size_t room = 3 * mat_room(ROWS, d) + mat_room(ROWS, a->pool) + 4 * mat_room(1, ROWS) +
 		mat_room(1, a->pool) + 2 * mat_room(BAND_COLS, d) + mat_room(BAND_ROWS, BAND_COLS) + mat_room(1, BAND_COLS) +
 		2 * cpu_room(tokens);
 	if (cpu_reserve(l, room)) return CPU_NO_MEMORY;
@@ -48,6 +49,7 @@ INLINE int take_block(cpu_lane *l, block *b, const cpu_all_action *a)
 	b->pool = cpu_read(l, CPU_SLOT_A, pool, 0);
 	b->u = take_mat(l, ROWS, d);
 	b->du = take_mat(l, ROWS, d);
+	b->t = take_mat(l, ROWS, d);
 	b->s = take_mat(l, ROWS, a->pool);
 	b->sum = cpu_take(l, ROWS * sizeof(float));
 	b->g = cpu_take(l, ROWS * sizeof(float));
@@ -106,15 +108,25 @@ INLINE cpu_mat first_rows(cpu_mat m, int64_t rows, int64_t cols)
 // learning tells whether the items' gradient is wanted.
 INLINE int learning(const cpu_all_action *a) { return a->ditems.addr != 0; }
 
-// pool_backward: du += beta * q*w, dw += beta * q^T*u, with q = g * softmax.
+// pool_backward: du += beta * q*w, dw += beta * q^T*u, where q = g * softmax is s with its rows scaled. Scaling the short rows on the other side of s is less work.
 INLINE int pool_backward(block *b, const cpu_all_action *a, int64_t rows)
 {
 	int64_t d = a->users.cols;
-	for (int64_t i = 0; i < rows; i++) // a sum of 0: the whole pool is masked, and g is 0 too
-		scale_row(row(b->s, i), b->sum[i] == 0 ? 0 : b->g[i] / b->sum[i], a->pool);
 	cpu_operand s = cpu_read(b->l, CPU_SLOT_C, first_rows(b->s, rows, a->pool), 0);
-	int bad = cpu_gemm(b->l, 0, 0, rows, d, a->pool, a->inv_tau, s, b->pool, 1, row(b->du, 0), b->du.stride);
-	if (learning(a)) bad |= cpu_gemm(b->l, 1, 0, a->pool, d, rows, a->inv_tau, s, b->users, 1, row(a->ditems, 0), a->ditems.stride);
+	int bad = cpu_gemm(b->l, 0, 0, rows, d, a->pool, a->inv_tau, s, b->pool, 0, row(b->t, 0), b->t.stride);
+	for (int64_t i = 0; i < rows; i++) {
+		float *t = row(b->t, i), *u = row(b->u, i), *du = row(b->du, i);
+		float q = b->sum[i] == 0 ? 0 : b->g[i] / b->sum[i]; // a sum of 0: the whole pool is masked, and g is 0 too
+		ELEMENTWISE
+		for (int64_t c = 0; c < d; c++) {
+			du[c] += q * t[c];
+			t[c] = q * u[c];
+		}
+	}
+	if (learning(a)) {
+		cpu_operand scaled = cpu_read(b->l, CPU_SLOT_D, first_rows(b->t, rows, d), 0);
+		bad |= cpu_gemm(b->l, 1, 0, a->pool, d, rows, a->inv_tau, s, scaled, 1, row(a->ditems, 0), a->ditems.stride);
+	}
 	return bad ? CPU_GEMM_FAILED : CPU_OK;
 }
 

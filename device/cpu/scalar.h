@@ -29,21 +29,19 @@ INLINE float choose(int yes, float a, float b)
 // round_even rounds to the nearest even integer.
 INLINE double round_even(double x) { return (x + ROUND_DOUBLE) - ROUND_DOUBLE; }
 
-// exp_f: relative error below 1.5e-7 for x in [-80, 88]; 0 below, e^88 above. It ends well before floats become subnormal, on which
-// processors are a hundred times slower: what softmax and Gauss make of the result is not subnormal either.
+// exp_f: relative error below 1.5e-7 for x in [-80, 0], which is all that softmax, Gauss and sigmoid ask for; 0 below; not defined above 88. It ends well
+// before floats become subnormal, on which processors are a hundred times slower: what is made of the result is not subnormal either. Polynomials here
+// and below are split in halves: a processor waits for the longest chain of operations.
 INLINE float exp_f(float x)
 {
 	float c = choose(x < -80.0f, -80.0f, x);
-	c = choose(c > 88.0f, 88.0f, c);
 	float t = c * 1.44269504f + ROUND_FLOAT;
 	float n = t - ROUND_FLOAT;
 	float r = c - n * 0.693359375f; // exact: the constant has 9 bits
 	r = r + n * 2.12194440e-4f;
-	float q = 8.36317307451e-3f + r * 1.39261761199e-3f;
-	q = 0.0416665546621f + r * q;
-	q = 0.166665770256f + r * q;
-	q = 0.5f + r * q;
-	float y = 1.0f + (r + r * r * q);
+	float w = r * r;
+	float q = (0.5f + r * 0.166665770256f) + w * (0.0416665546621f + r * 8.36317307451e-3f + w * 1.39261761199e-3f);
+	float y = 1.0f + (r + w * q);
 	y = y * float_of((bits_of(t) + 127) << 23); // 2^n; a NaN stays one through the product
 	return choose(x < -80.0f, 0.0f, y);
 }
@@ -79,14 +77,9 @@ INLINE float half_erfc(float x, float gauss)
 {
 	float z = float_of(bits_of(x) & 0x7FFFFFFF);
 	float t = 1.0f / (1.0f + 0.212132034f * z);
-	float q = 0.490571598079f + t * -0.130492815547f;
-	q = -0.523314656308f + t * q;
-	q = 0.561246202175f + t * q;
-	q = -0.104712141097f + t * q;
-	q = 0.219567114848f + t * q;
-	q = 0.147045419084f + t * q;
-	q = 0.170914156259f + t * q;
-	q = 0.169175102608f + t * q;
+	float t2 = t * t, t4 = t2 * t2;
+	float q = (0.169175102608f + t * 0.170914156259f) + t2 * (0.147045419084f + t * 0.219567114848f);
+	q = q + t4 * ((-0.104712141097f + t * 0.561246202175f) + t2 * (-0.523314656308f + t * 0.490571598079f) + t4 * -0.130492815547f);
 	return 0.5f * gauss * t * q;
 }
 

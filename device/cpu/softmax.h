@@ -16,10 +16,4 @@ INLINE float exp_row(float *s, int64_t n, float *sum)
 	return m;
 }
 
-INLINE void scale_row(float *s, float f, int64_t n)
-{
-	ELEMENTWISE
-	for (int64_t i = 0; i < n; i++) s[i] *= f;
-}
-
 #endif
