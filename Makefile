@@ -46,6 +46,12 @@ test-s3: deps ## run the S3 tests against a real MinIO server (compiled on first
 	RINGLEADER_MINIO=$$(scripts/minio.sh) && export RINGLEADER_MINIO && \
 		go test -race -count=1 ./checkpoints/s3/... && go test -race -count=1 -run S3 ./e2e
 
+# Options of the driver, such as BENCH="--data FOLDER --rounds 5".
+BENCH ?=
+.PHONY: bench
+bench: build ## compare training steps with PyTorch's on this machine, and write docs/benchmarks.md; an hour, and some GB the first time
+	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/run.py --ringleader $(BIN) $(BENCH)
+
 .PHONY: lint
 lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current
 	TOOLS=$(TOOLS) scripts/lint.sh

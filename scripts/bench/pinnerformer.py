@@ -198,4 +198,5 @@ def main():
     measure.report(wall, cpu, users=options.users, tokens=sum(tokens) / len(tokens), parameters=sum(p.numel() for p in model.parameters()))
 
 
-main()
+if __name__ == "__main__":
+    main()

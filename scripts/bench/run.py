@@ -22,7 +22,9 @@ def arguments():
     p.add_argument("--data", action="append", default=[], help="folder of an imported data set (repeatable)")
     p.add_argument("--only", choices=["step", "train"])
     p.add_argument("--out", default=str(ROOT / "docs" / "benchmarks.md"))
-    p.add_argument("--dry-run", action="store_true", help="print the section, change no file")
+    p.add_argument("--dry-run", action="store_true", help="print the section, leave --out as it is")
+    p.add_argument("--results", default=str(CACHE / "results.json"), help="where every single result is kept")
+    p.add_argument("--render", action="store_true", help="measure nothing, take what --results has")
     o = p.parse_args()
     if o.rounds < 1 or o.steps < 1 or o.threads < 1:
         p.error("--rounds, --steps and --threads: want at least 1")
@@ -32,8 +34,8 @@ def arguments():
 class Run:
     """One program of a comparison; the first of a group is what the others are related to."""
 
-    def __init__(self, label, command):
-        self.label, self.command, self.results = label, command, []
+    def __init__(self, label, command, results=()):
+        self.label, self.command, self.results = label, command, list(results)
 
     def once(self, threads):
         env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(CACHE / "inductor"), "OMP_NUM_THREADS": str(threads)}
@@ -110,6 +112,18 @@ def interleave(groups, o):
                 run.once(o.threads)
 
 
+def keep(groups, facts, o):
+    """Every result, for whoever wants more than ratios; and for --render."""
+    pathlib.Path(o.results).parent.mkdir(parents=True, exist_ok=True)
+    everything = {title: [vars(run) for run in runs] for title, runs in groups.items()}
+    pathlib.Path(o.results).write_text(json.dumps(facts | {"groups": everything}, indent=1))
+
+
+def kept(o):
+    facts = json.loads(pathlib.Path(o.results).read_text())
+    return {title: [Run(**run) for run in runs] for title, runs in facts.pop("groups").items()}, facts
+
+
 def cost(result, group):
     """Seconds and CPU seconds: of a step, or of a token where the tokens of steps differ."""
     per = 1 if group.startswith("step") else result["tokens"]
@@ -149,13 +163,13 @@ def machine():
     return f"{', '.join(names) or platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, {', '.join(caches) or 'caches unknown'}; Linux {platform.release()}"
 
 
-def section(groups, o, load):
+def section(groups, facts):
     every = [r for runs in groups.values() for run in runs for r in run.results]
     programs = sorted({r["program"] if r["program"].startswith("torch") else "ringleader " + r["program"] for r in every})
     classes = sorted({r["class"] for r in every if "class" in r})
     lines = [BEGIN, "",
-             f"Measured on {datetime.date.today().isoformat()}: {machine()}; {o.threads} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
-             f"Medians of {o.rounds} interleaved rounds, in parentheses the range; load of the machine before the first: {load:.2f}.", ""]
+             f"Measured on {facts['date']}: {facts['machine']}; {facts['threads']} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
+             f"Medians of {facts['rounds']} interleaved rounds, in parentheses the range; load of the machine before the first: {facts['load']:.2f}.", ""]
     for title, runs in groups.items():
         lines += [f"### {title[0].upper() + title[1:]}", "", *table(title, runs), ""]
     return "\n".join(lines + [END])
@@ -173,11 +187,11 @@ def write(text, file):
     os.replace(f.name, file)
 
 
-def main():
-    o = arguments()
-    load, groups = os.getloadavg()[0], {}
-    if load > 0.5:
-        print(f"run.py: the machine is busy (load {load:.2f}): figures will be of little use", file=sys.stderr)
+def measure(o):
+    groups = {}
+    facts = dict(date=datetime.date.today().isoformat(), machine=machine(), threads=o.threads, rounds=o.rounds, load=os.getloadavg()[0])
+    if facts["load"] > 0.5:
+        print(f"run.py: the machine is busy (load {facts['load']:.2f}): figures will be of little use", file=sys.stderr)
     if o.only != "train":
         groups["step on made-up data"] = step_runs(o)
     if o.only != "step":
@@ -186,10 +200,17 @@ def main():
             for size in SIZES:
                 groups[f"training on {meta['name']}, {size}"] = train_runs(o, data, size)
     interleave(groups, o)
-    text = section(groups, o, load)
+    keep(groups, facts, o)
+    return groups, facts
+
+
+def main():
+    o = arguments()
+    text = section(*(kept(o) if o.render else measure(o)))
     print(text)
     if not o.dry_run:
         write(text, pathlib.Path(o.out))
 
 
-main()
+if __name__ == "__main__":
+    main()
