@@ -35,31 +35,31 @@ func (l *lane) Zero(dst uintptr, bytes int) {
 
 // MatMul forwards.
 func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, b device.Mat, transB bool, beta float32) {
-	l.note(matMul(dst, a, transA, transB))
+	l.note(func() []Product { return matMul(dst, a, transA, transB) })
 	l.run("MatMul", func() { l.to.MatMul(dst, alpha, a, transA, b, transB, beta) })
 }
 
 // Linear forwards.
 func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
-	l.note(linear(x, w))
+	l.note(func() []Product { return linear(x, w) })
 	l.run("Linear", func() { l.to.Linear(y, x, w, bias) })
 }
 
 // LinearGELU forwards.
 func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop device.Dropping) {
-	l.note(linear(x, w))
+	l.note(func() []Product { return linear(x, w) })
 	l.run("LinearGELU", func() { l.to.LinearGELU(y, slope, x, w, bias, drop) })
 }
 
 // LinearAdd forwards.
 func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop device.Dropping, norm device.Norm) {
-	l.note(linear(x, w))
+	l.note(func() []Product { return linear(x, w) })
 	l.run("LinearAdd", func() { l.to.LinearAdd(y, residual, x, w, bias, drop, norm) })
 }
 
 // LinearBackward forwards.
 func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slope device.Mat) {
-	l.note(linearBackward(dx, dw, dy, x)...)
+	l.note(func() []Product { return linearBackward(dx, dw, dy, x) })
 	l.run("LinearBackward", func() { l.to.LinearBackward(dx, dw, dbias, dy, x, w, slope) })
 }
 
@@ -120,19 +120,19 @@ func (l *lane) EncodeTimeBackward(dphases device.F32, dy device.Mat, times devic
 
 // Attention forwards.
 func (l *lane) Attention(out, qkv device.Mat, lse device.F32, seg device.Segments, heads int) {
-	l.note(attention(qkv, seg, heads)...)
+	l.note(func() []Product { return attention(qkv, seg, heads) })
 	l.run("Attention", func() { l.to.Attention(out, qkv, lse, seg, heads) })
 }
 
 // AttentionBackward forwards.
 func (l *lane) AttentionBackward(dqkv, dout, out, qkv device.Mat, lse device.F32, seg device.Segments, heads int) {
-	l.note(attentionBackward(qkv, seg, heads)...)
+	l.note(func() []Product { return attentionBackward(qkv, seg, heads) })
 	l.run("AttentionBackward", func() { l.to.AttentionBackward(dqkv, dout, out, qkv, lse, seg, heads) })
 }
 
 // DenseAllAction forwards.
 func (l *lane) DenseAllAction(out device.F64, dUsers, dItems device.Mat, a *device.AllAction) {
-	l.note(allAction(dItems, a)...)
+	l.note(func() []Product { return allAction(dItems, a) })
 	l.run("DenseAllAction", func() { l.to.DenseAllAction(out, dUsers, dItems, a) })
 }
 

@@ -14,16 +14,18 @@ func (p Product) FLOPs() float64 { return 2 * float64(p.M) * float64(p.N) * floa
 // blockRows is how many rows of a loss's or an attention's scores are taken at a time: all of them would not be in memory at once.
 const blockRows = 128
 
-func matMul(dst, a device.Mat, transA, transB bool) Product {
+func matMul(dst, a device.Mat, transA, transB bool) []Product {
 	p := Product{M: dst.Rows, N: dst.Cols, K: a.Cols, TransA: transA, TransB: transB}
 	if transA {
 		p.K = a.Rows
 	}
-	return p
+	return []Product{p}
 }
 
 // linear is that of a linear map, whatever follows it.
-func linear(x, w device.Mat) Product { return Product{M: x.Rows, N: w.Rows, K: x.Cols, TransB: true} }
+func linear(x, w device.Mat) []Product {
+	return []Product{{M: x.Rows, N: w.Rows, K: x.Cols, TransB: true}}
+}
 
 // linearBackward are the gradients of the input and of the weight, if they are wanted.
 func linearBackward(dx, dw, dy, x device.Mat) (list []Product) {

@@ -22,7 +22,7 @@ import (
 // Device is another device, with notes.
 type Device struct {
 	device.Device
-	on atomic.Bool
+	notes atomic.Int32
 
 	mu    sync.Mutex
 	lanes []*lane
@@ -30,7 +30,17 @@ type Device struct {
 
 var _ device.Device = (*Device)(nil)
 
-// Wrap makes d a device that can take notes. It takes none until Record(true), and costs a branch for each operator then.
+// Notes is what is noted of operators: one at a time, because each costs a little that would be counted in the other.
+type Notes int32
+
+// What Record takes.
+const (
+	Nothing Notes = iota
+	Costs
+	Products
+)
+
+// Wrap makes d a device that can take notes. It takes none until it is told to, and costs a branch for each operator then.
 func Wrap(d device.Device) *Device { return &Device{Device: d} }
 
 // NewLane opens a lane whose operators are noted.
@@ -46,8 +56,10 @@ func (d *Device) NewLane(beat *atomic.Uint64) (device.Lane, error) {
 	return l, nil
 }
 
-// Record starts or stops the taking of notes. No operator may run meanwhile, nor in Costs and Products.
-func (d *Device) Record(on bool) { d.on.Store(on) }
+// Record says what is noted from now on; earlier notes stay. No operator may run meanwhile, nor in Costs and Products.
+func (d *Device) Record(n Notes) { d.notes.Store(int32(n)) }
+
+func (l *lane) noting(n Notes) bool { return l.dev.notes.Load() == int32(n) }
 
 // Cost is what an operator took, in all calls.
 type Cost struct {
@@ -110,7 +122,7 @@ var _ device.Lane = (*lane)(nil)
 
 // run notes what an operator costs.
 func (l *lane) run(name string, operator func()) {
-	if !l.dev.on.Load() {
+	if !l.noting(Costs) {
 		operator()
 		return
 	}
@@ -130,9 +142,9 @@ func (l *lane) run(name string, operator func()) {
 }
 
 // note keeps the products of an operator.
-func (l *lane) note(products ...Product) {
-	if l.dev.on.Load() {
-		l.products = append(l.products, products...)
+func (l *lane) note(products func() []Product) {
+	if l.noting(Products) {
+		l.products = append(l.products, products()...)
 	}
 }
 
