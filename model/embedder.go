@@ -86,7 +86,9 @@ func (e *Embedder) Close() error {
 }
 
 // Users is Runner.Users.
-func (e *Embedder) Users(b *dataset.Batch, out []float32) error { return e.runner.Users(e.params, b, out) }
+func (e *Embedder) Users(b *dataset.Batch, out []float32) error {
+	return e.runner.Users(e.params, b, out)
+}
 
 // Items is Runner.Items.
 func (e *Embedder) Items(out []float32) error { return e.runner.Items(e.params, out) }

@@ -130,7 +130,7 @@ func TestNewRefuses(t *testing.T) {
 		"optimizer.weight_decay 0.01: want 0 for":                         func(w *job.What, _ *dataset.Meta) { w.Optimizer.Name = optimizerAdam },
 		`loss.weights "": want seed or pairs`:                             func(w *job.What, _ *dataset.Meta) { w.Loss.Weights = "" },
 		"negatives: 0 in_batch, 0 random":                                 func(w *job.What, _ *dataset.Meta) { w.Negatives = job.Negatives{} },
-		`precision "float16": want float32 or bfloat16`:                              func(w *job.What, _ *dataset.Meta) { w.Precision = "float16" },
+		`precision "float16": want float32 or bfloat16`:                   func(w *job.What, _ *dataset.Meta) { w.Precision = "float16" },
 		`model.init "xavier": want identity or normal`:                    func(w *job.What, _ *dataset.Meta) { w.Model.Init = "xavier" },
 		"optimizer.beta2 1: want at least 0, below 1":                     func(w *job.What, _ *dataset.Meta) { w.Optimizer.Beta2 = 1 },
 		`optimizer.name "sgd": want adamw`:                                func(w *job.What, _ *dataset.Meta) { w.Optimizer.Name = "sgd" },
