@@ -1,11 +1,11 @@
 """Compares training steps of ringleader with the same in PyTorch on this machine, in interleaved rounds, and writes the measured part of
 docs/benchmarks.md. Needs the Python of scripts/python-venv.sh scripts/bench/requirements.txt; `make bench` sees to that.
 
-  python run.py [--rounds 3] [--data FOLDER ...] [--only step|train] [--steps 8] [--dry-run]
+  python run.py [--rounds 3] [--data FOLDER ...] [--only step|train] [--size small|medium] [--skip PATTERN] [--steps 8] [--dry-run]
 
 --data adds data sets that ringleader imported to the shipped one.
 """
-import argparse, datetime, json, os, pathlib, platform, statistics, subprocess, sys, tempfile
+import argparse, datetime, json, os, pathlib, platform, re, statistics, subprocess, sys, tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -21,6 +21,8 @@ def arguments():
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--data", action="append", default=[], help="folder of an imported data set (repeatable)")
     p.add_argument("--only", choices=["step", "train"])
+    p.add_argument("--size", choices=list(SIZES), help="on data sets, only this size")
+    p.add_argument("--skip", default="", metavar="PATTERN", help="leave out runs whose label matches, for example PyTorch.*bfloat16 where it takes a minute a step")
     p.add_argument("--out", default=str(ROOT / "docs" / "benchmarks.md"))
     p.add_argument("--dry-run", action="store_true", help="print the section, leave --out as it is")
     p.add_argument("--results", default=str(CACHE / "results.json"), help="where every single result is kept")
@@ -169,7 +171,8 @@ def section(groups, facts):
     classes = sorted({r["class"] for r in every if "class" in r})
     lines = [BEGIN, "",
              f"Measured on {facts['date']}: {facts['machine']}; {facts['threads']} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
-             f"Medians of {facts['rounds']} interleaved rounds, in parentheses the range; load of the machine before the first: {facts['load']:.2f}.", ""]
+             f"Medians of {facts['rounds']} interleaved rounds, in parentheses the range; load of the machine before the first: {facts['load']:.2f}."
+             + (f" Left out: {facts['skipped']}." if "skipped" in facts else ""), ""]
     for title, runs in groups.items():
         lines += [f"### {title[0].upper() + title[1:]}", "", *table(title, runs), ""]
     return "\n".join(lines + [END])
@@ -197,8 +200,11 @@ def measure(o):
     if o.only != "step":
         for data in [shipped(o), *o.data]:
             meta = json.loads((pathlib.Path(data) / "dataset.json").read_text())
-            for size in SIZES:
+            for size in [o.size] if o.size else SIZES:
                 groups[f"training on {meta['name']}, {size}"] = train_runs(o, data, size)
+    if o.skip:
+        facts["skipped"] = o.skip
+        groups = {title: [run for run in runs if not re.search(o.skip, run.label)] for title, runs in groups.items()}
     interleave(groups, o)
     keep(groups, facts, o)
     return groups, facts
