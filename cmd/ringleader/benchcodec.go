@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
-	"github.com/ringleader-dev/ringleader/exact"
 )
 
 // codec is a vector of float32 and a way to sum it over a ring. A new one is a line in codecs.
@@ -30,6 +28,8 @@ var codecs = []struct {
 }{
 	{"float32", func(n, _ int) (codec, error) { return &plainCodec{make([]float32, n)}, nil }},
 	{"exact64", openFixed},
+	{"exact32", openBlocks(32, device.Lane.ToBlocks32, device.Lane.FromBlocks32, (*allreduce.Group).SumInt32)},
+	{"exact16", openBlocks(16, device.Lane.ToBlocks16, device.Lane.FromBlocks16, (*allreduce.Group).SumInt16)},
 }
 
 func codecNames() (names []string) {
@@ -103,57 +103,4 @@ func buckets(n int, do func(b, lo, hi int) error) error {
 		}
 	}
 	return nil
-}
-
-// fixedCodec is exact64.
-type fixedCodec struct {
-	*vector
-	acc  device.I64 // of a bucket
-	bad  device.I64
-	sums []int64
-	size int
-}
-
-func openFixed(n, size int) (codec, error) {
-	v, err := openVector(n)
-	if err != nil {
-		return nil, err
-	}
-	c := &fixedCodec{vector: v, sums: make([]int64, n), size: size}
-	if c.acc, err = device.Alloc[int64](v.dev, min(n, bucket)); err == nil {
-		c.bad, err = device.Alloc[int64](v.dev, 2)
-	}
-	if err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
-}
-
-func (c *fixedCodec) close() {
-	c.dev.Free(c.acc.Addr)
-	c.dev.Free(c.bad.Addr)
-	c.vector.close()
-}
-
-func (c *fixedCodec) bound(size int) float64 { return math.Ldexp(float64(size), -exact.FractionBits-1) }
-
-func (c *fixedCodec) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
-	err := buckets(len(c.sums), func(b, lo, hi int) error {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Zero(c.lane, acc)
-		c.lane.ToFixed(acc, c.x.Slice(lo, hi), exact.Limit(c.size), c.bad)
-		device.Download(c.lane, c.sums[lo:hi], acc)
-		return g.SumInt64(ctx, step, uint32(b), c.sums[lo:hi])
-	})
-	if err != nil {
-		return err
-	}
-	_ = buckets(len(c.sums), func(_, lo, hi int) error {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Upload(c.lane, acc, c.sums[lo:hi])
-		c.lane.FromFixed(c.x.Slice(lo, hi), acc, 1)
-		return nil
-	})
-	return c.lane.Sync()
 }
