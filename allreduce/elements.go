@@ -5,13 +5,43 @@ import "unsafe"
 const _ = littleEndian
 
 // number is what the ring sums.
-type number interface{ int64 | float32 }
+type number interface {
+	int64 | int32 | int16 | float32
+}
 
 func sizeOf[T number]() int { var z T; return int(unsafe.Sizeof(z)) }
 
 // bytesOf is the memory of x, which is its encoding.
 func bytesOf[T number](x []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*sizeOf[T]())
+}
+
+// addPayload adds the elements of a payload, which has as many as dst.
+func addPayload[T number](dst []T, p Payload) {
+	size := sizeOf[T]()
+	var part [8]byte // an element that is in several pieces
+	held := 0
+	for _, piece := range p {
+		if held > 0 {
+			n := copy(part[held:size], piece)
+			held, piece = held+n, piece[n:]
+			if held < size {
+				continue
+			}
+			addBytes(dst[:1], part[:size])
+			dst = dst[1:]
+		}
+		n := len(piece) / size
+		addBytes(dst[:n], piece[:n*size])
+		dst, held = dst[n:], copy(part[:], piece[n*size:])
+	}
+}
+
+// copyPayload copies a payload as long as dst.
+func copyPayload(dst []byte, p Payload) {
+	for _, piece := range p {
+		dst = dst[copy(dst, piece):]
+	}
 }
 
 // addBytes adds the elements encoded in src to dst: straight from src if it is aligned, else by way of a small buffer. src encodes
@@ -32,8 +62,8 @@ func addBytes[T number](dst []T, src []byte) {
 
 func add[T number](dst, src []T) {
 	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] += v
+	for i := addBlocks(dst, src); i < len(src); i++ {
+		dst[i] += src[i]
 	}
 }
 

@@ -1,6 +1,8 @@
 package allreduce
 
 import (
+	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -10,25 +12,56 @@ func Seal(f Frame) Frame {
 	return f
 }
 
-func TestAddBytes(t *testing.T) {
-	for _, length := range []int{0, 1, 511, 512, 513, 2000} {
-		src := make([]int64, length)
+// testAdd adds elements at all alignments, cut into pieces anywhere, and compares with a plain loop. Small whole numbers are exact in all types.
+func testAdd[T number](t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, uint64(sizeOf[T]())))
+	for _, length := range []int{0, 1, 31, 32, 33, 511, 512, 513, 2000} {
+		src := make([]T, length)
 		for i := range src {
-			src[i] = int64(i) * 0x123456789
+			src[i] = T(rng.IntN(2001) - 1000)
 		}
 		for offset := range 9 {
-			b := make([]byte, offset, offset+8*length)
+			b := make([]byte, offset, offset+sizeOf[T]()*length)
 			b = append(b, bytesOf(src)...)[offset:]
-			dst := make([]int64, length)
-			for i := range dst {
-				dst[i] = -5
+			var cut Payload
+			for rest := b; len(rest) > 0; {
+				n := 1 + rng.IntN(min(len(rest), 1<<rng.IntN(12)))
+				cut, rest = append(cut, rest[:n]), rest[n:]
 			}
-			addBytes(dst, b)
-			for i, v := range dst {
-				if v != src[i]-5 {
-					t.Fatalf("length %d, offset %d: element %d is %d, want %d", length, offset, i, v, src[i]-5)
+			added, pieces, copied := make([]T, length), make([]T, length), make([]T, length)
+			for i := range src {
+				added[i], pieces[i] = T(i%100), T(i%100)
+			}
+			addBytes(added, b)
+			addPayload(pieces, cut)
+			copyPayload(bytesOf(copied), cut)
+			for i, v := range src {
+				if want := v + T(i%100); added[i] != want || pieces[i] != want || copied[i] != v {
+					t.Fatalf("%T, length %d, offset %d: element %d is %v in one piece, %v in many, want %v; copied %v, want %v",
+						v, length, offset, i, added[i], pieces[i], want, copied[i], v)
 				}
 			}
+		}
+	}
+}
+
+func TestAdd(t *testing.T) {
+	testAdd[float32](t)
+	testAdd[int64](t)
+	testAdd[int32](t)
+	testAdd[int16](t)
+}
+
+// TestAddWraps: integers are summed modulo their size.
+func TestAddWraps(t *testing.T) {
+	dst, src := make([]int16, 100), make([]int16, 100)
+	for i := range dst {
+		dst[i], src[i] = math.MaxInt16-1, 3
+	}
+	add(dst, src)
+	for i, v := range dst {
+		if v != math.MinInt16+1 {
+			t.Fatalf("element %d is %d, want %d", i, v, math.MinInt16+1)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func TestBadFramesAreRefused(t *testing.T) {
 		"other hop":        alter(func(t *allreduce.Tag) { t.Hop++ }),
 		"other chunk":      alter(func(t *allreduce.Tag) { t.Chunk++ }),
 		"short": memlink.Alter(func(f *allreduce.Frame) {
-			f.Payload = f.Payload[:len(f.Payload)-8]
+			f.Payload[0] = f.Payload[0][:len(f.Payload[0])-8]
 			*f = allreduce.Seal(*f)
 		}),
 	} {

@@ -68,6 +68,16 @@ func (g *Group) SumInt64(ctx context.Context, step ringleader.Step, bucket uint3
 	return sum(ctx, g, step, bucket, data)
 }
 
+// SumInt32 is SumInt64 mod 2^32.
+func (g *Group) SumInt32(ctx context.Context, step ringleader.Step, bucket uint32, data []int32) error {
+	return sum(ctx, g, step, bucket, data)
+}
+
+// SumInt16 is SumInt64 mod 2^16.
+func (g *Group) SumInt16(ctx context.Context, step ringleader.Step, bucket uint32, data []int16) error {
+	return sum(ctx, g, step, bucket, data)
+}
+
 // SumFloat32 replaces data by its sum over all members: the same bits in all members, but not for another number of members.
 func (g *Group) SumFloat32(ctx context.Context, step ringleader.Step, bucket uint32, data []float32) error {
 	return sum(ctx, g, step, bucket, data)

@@ -57,8 +57,19 @@ const MaxPayload = 4 << 20
 // Frame is one message of the ring.
 type Frame struct {
 	Tag     Tag
-	Payload []byte // little-endian elements, at most MaxPayload bytes
-	CRC     uint32 // CRC32C of tag and payload, set by the sender's group, checked by the receiver's
+	Payload Payload // little-endian elements, at most MaxPayload bytes
+	CRC     uint32  // CRC32C of tag and payload, set by the sender's group, checked by the receiver's
+}
+
+// Payload is the bytes of a frame, in the pieces in which a transport has them. Pieces may end within an element.
+type Payload [][]byte
+
+// Len is the number of bytes.
+func (p Payload) Len() (n int) {
+	for _, piece := range p {
+		n += len(piece)
+	}
+	return n
 }
 
 // Link is an ordered pipe of frames between two neighbours: the seam between the ring and a transport. memlink and

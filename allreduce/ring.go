@@ -24,7 +24,7 @@ type round struct {
 	// out is the memory of a chunk: what is sent, and as long as what must be received.
 	out func(segment, chunk int) []byte
 	// in takes a received chunk, verified and of the right length.
-	in func(hop, segment, chunk int, payload []byte)
+	in func(hop, segment, chunk int, payload Payload)
 }
 
 // sum is a reduce-scatter, after which each member has the sum of one segment, followed by an all-gather.
@@ -42,11 +42,11 @@ func sum[T number](ctx context.Context, g *Group, step ringleader.Step, bucket u
 		hops:   2 * (g.cfg.Size - 1),
 		chunks: p.chunks,
 		out:    func(segment, c int) []byte { return bytesOf(chunk(segment, c)) },
-		in: func(hop, segment, c int, payload []byte) {
+		in: func(hop, segment, c int, payload Payload) {
 			if hop < g.cfg.Size-1 {
-				addBytes(chunk(segment, c), payload)
+				addPayload(chunk(segment, c), payload)
 			} else {
-				copy(bytesOf(chunk(segment, c)), payload)
+				copyPayload(bytesOf(chunk(segment, c)), payload)
 			}
 		},
 	})
@@ -59,7 +59,7 @@ func (g *Group) barrier(ctx context.Context, step ringleader.Step) error {
 		hops:   g.cfg.Size - 1,
 		chunks: func(int) int { return 1 },
 		out:    func(int, int) []byte { return nil },
-		in:     func(int, int, int, []byte) {},
+		in:     func(int, int, int, Payload) {},
 	})
 }
 
@@ -110,7 +110,7 @@ func (g *Group) sendAll(ctx context.Context, r round, ready <-chan struct{}) boo
 					return false
 				}
 			}
-			f := Frame{Tag: r.tag, Payload: r.out(segment, c)}
+			f := Frame{Tag: r.tag, Payload: Payload{r.out(segment, c)}}
 			f.Tag.Hop, f.Tag.Chunk = uint32(hop), uint32(c)
 			f.CRC = checksum(scratch[:0], &f)
 			if err := g.next.send(ctx, &f); err != nil {
@@ -157,7 +157,11 @@ func (g *Group) failed(ctx context.Context, n *neighbour, err error) {
 }
 
 func checksum(scratch []byte, f *Frame) uint32 {
-	return crc32.Update(crc32.Checksum(f.Tag.Append(scratch), castagnoli), castagnoli, f.Payload)
+	crc := crc32.Checksum(f.Tag.Append(scratch), castagnoli)
+	for _, piece := range f.Payload {
+		crc = crc32.Update(crc, castagnoli, piece)
+	}
+	return crc
 }
 
 // verify looks at the checksum first: nothing else of a corrupted frame means anything.
@@ -168,8 +172,8 @@ func verify(scratch []byte, f *Frame, due Tag, length int) error {
 	if f.Tag != due {
 		return fmt.Errorf("frame of %s: want %s", f.Tag, due)
 	}
-	if len(f.Payload) != length {
-		return fmt.Errorf("frame of %s has %d bytes: want %d", f.Tag, len(f.Payload), length)
+	if n := f.Payload.Len(); n != length {
+		return fmt.Errorf("frame of %s has %d bytes: want %d", f.Tag, n, length)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ import (
 
 // Number is what a buffer may hold.
 type Number interface {
-	float32 | float64 | int32 | int64 | uint32 | uint64
+	float32 | float64 | int8 | int16 | int32 | int64 | uint32 | uint64
 }
 
 // Buf is a run of n elements of device memory. The zero Buf is empty. Copying a Buf copies the reference.
@@ -51,6 +51,8 @@ func (b Buf[T]) Bytes() int { var z T; return b.N * int(unsafe.Sizeof(z)) }
 type (
 	F32 = Buf[float32]
 	F64 = Buf[float64]
+	I8  = Buf[int8]
+	I16 = Buf[int16]
 	I32 = Buf[int32]
 	I64 = Buf[int64]
 	U32 = Buf[uint32]
@@ -246,6 +248,15 @@ type Update interface {
 	ToFixed(acc I64, x F32, limit float32, bad I64)
 	// FromFixed: x = float32(float64(acc) / 2^exact.FractionBits / divisor).
 	FromFixed(x F32, acc I64, divisor float64)
+	// RaiseExponents raises the exponents of x's blocks as exact.RaiseExponents does; one for each block of exact.BlockElements elements.
+	RaiseExponents(exponents I8, x F32)
+	// ToBlocks16 and ToBlocks32 are exact.ToBlocks: they add round-to-nearest-even(x * 2^(fraction-exponent)) to acc, both N elements. bad[0] counts
+	// NaN, bad[1] values that would be 2^fraction or more in magnitude; those are not added. fraction is within 0..15 or 0..31 bits.
+	ToBlocks16(acc I16, x F32, exponents I8, fraction int, bad I64)
+	ToBlocks32(acc I32, x F32, exponents I8, fraction int, bad I64)
+	// FromBlocks16 and FromBlocks32: x = float32(float64(acc) * 2^(exponent-fraction) / divisor).
+	FromBlocks16(x F32, acc I16, exponents I8, fraction int, divisor float64)
+	FromBlocks32(x F32, acc I32, exponents I8, fraction int, divisor float64)
 	// SquaredNorm returns the sum of squares (waits): blocks of 4,096; lane l of 256 adds squares (in float64) of elements l, l+256, ... of its
 	// block; lanes, then blocks, are added pairwise in a fixed tree (exact.SquaredNorm is the definition).
 	SquaredNorm(x F32) float64

@@ -151,9 +151,10 @@ type peers struct {
 
 func newPeers(token rpcauth.Token, dial func(context.Context, string) (net.Conn, error)) *peers {
 	options := append(token.DialOptions(), grpclink.DialOptions()...)
-	if dial != nil {
-		options = append(options, grpc.WithContextDialer(dial))
+	if dial == nil {
+		dial = grpclink.DialContext
 	}
+	options = append(options, grpc.WithContextDialer(dial))
 	return &peers{options: options, conns: map[string]*grpc.ClientConn{}}
 }
 

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -143,9 +145,13 @@ func Run(ctx context.Context, cfg Config) error {
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)
-		served <- server.Serve(cfg.Listener)
+		served <- server.Serve(grpclink.Listen(cfg.Listener))
 	}()
-	defer func() { w.links.Close(); server.Stop(); <-served }()
+	var local sync.WaitGroup
+	if l := listenLocal(&cfg); l != nil {
+		local.Go(func() { _ = server.Serve(l) }) // it ends with the server
+	}
+	defer func() { w.links.Close(); server.Stop(); <-served; local.Wait() }()
 
 	cl, err := client.Dial(cfg.Coordinators, cfg.Token, client.Options{Dialer: cfg.Dial})
 	if err != nil {
@@ -157,6 +163,22 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}()
 	return w.run(ctx, cl, served)
+}
+
+// listenLocal is where workers of this machine find this one; nil if TCP has to do. An address that is not the listener's own is left alone: what
+// is on the way to it (a proxy, a tunnel) is there for a reason.
+func listenLocal(cfg *Config) net.Listener {
+	bound, isTCP := cfg.Listener.Addr().(*net.TCPAddr)
+	_, port, err := net.SplitHostPort(cfg.Advertise)
+	if cfg.Dial != nil || !isTCP || err != nil || port != strconv.Itoa(bound.Port) {
+		return nil
+	}
+	l, err := grpclink.ListenLocal(cfg.Advertise)
+	if err != nil {
+		cfg.Log.Info("workers of this machine come over TCP", "error", err)
+		return nil
+	}
+	return l
 }
 
 // beat proves progress: operators, the ring and the control loop advance it.

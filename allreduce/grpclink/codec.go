@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto" // registers the codec that rawCodec falls back to
@@ -23,7 +22,8 @@ const (
 
 const (
 	valueHeader = 16 // kind, 7 bytes of 0, value
-	frameHeader = 48 // kind, 3 bytes of 0, CRC, tag, length of the payload
+	frameHeader = 59 // kind, 3 bytes of 0, CRC, tag, length of the payload, 11 bytes of 0: with gRPC's 5, the payload begins at a multiple of 64
+	frameFields = 48 // of them those that say something
 )
 
 // message is what crosses a stream: the codec knows it beside protobuf.
@@ -33,7 +33,19 @@ type message struct {
 	kind  byte // received
 	value uint64
 	cause []byte
-	frame *allreduce.Frame // filled in if the kind is kindFrame; its payload's memory is used again
+	frame *received // filled in if the kind is kindFrame
+}
+
+// received is a frame whose payload lies where gRPC read it to.
+type received struct {
+	allreduce.Frame
+	data mem.BufferSlice // holds the memory of the payload
+}
+
+// release gives the memory back.
+func (r *received) release() {
+	r.data.Free()
+	r.data, r.Payload = r.data[:0], r.Payload[:0]
 }
 
 // valueMessage encodes everything but frames.
@@ -46,62 +58,64 @@ func valueMessage(kind byte, value uint64, cause []byte) *message {
 
 // frameMessage copies the frame, the only copy on this side, into a buffer that gRPC gives back to the pool once it is written.
 func frameMessage(f *allreduce.Frame) *message {
-	buf := buffers.Get(frameHeader + len(f.Payload))
+	n := f.Payload.Len()
+	buf := buffers.Get(frameHeader + n)
 	b := append((*buf)[:0], kindFrame, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, f.CRC)
 	b = f.Tag.Append(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(f.Payload)))
-	*buf = append(b, f.Payload...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	b = append(b, make([]byte, frameHeader-frameFields)...)
+	for _, piece := range f.Payload {
+		b = append(b, piece...)
+	}
+	*buf = b
 	return &message{out: mem.NewBuffer(buf, buffers)}
 }
 
 var errMessage = errors.New("ring message cannot be read")
 
 func (m *message) parse(data mem.BufferSlice) error {
-	r := data.Reader()
-	defer r.Close()
-	var h [frameHeader]byte
 	size := data.Len()
 	if size < valueHeader {
 		return fmt.Errorf("%w: %d bytes, want at least %d", errMessage, size, valueHeader)
 	}
-	if _, err := io.ReadFull(r, h[:valueHeader]); err != nil {
-		return err
+	if len(data[0].ReadOnlyData()) < min(size, frameHeader) {
+		data = mem.BufferSlice{mem.SliceBuffer(data.Materialize())} // cut where our sender does not cut
 	}
-	m.kind, m.value = h[0], binary.LittleEndian.Uint64(h[8:])
+	head := data[0].ReadOnlyData()
+	m.kind, m.value = head[0], binary.LittleEndian.Uint64(head[8:])
 	switch m.kind {
 	case kindFrame:
-		return m.parseFrame(r, &h, size)
+		return m.frame.parse(data, size)
 	case kindCredit, kindBeat:
 		return nil
 	case kindEnd:
-		m.cause = make([]byte, size-valueHeader)
-		_, err := io.ReadFull(r, m.cause)
-		return err
+		m.cause = data.Materialize()[valueHeader:]
+		return nil
 	}
 	return fmt.Errorf("%w: kind %d", errMessage, m.kind)
 }
 
-// parseFrame copies the payload, the only copy on this side, out of gRPC's buffers.
-func (m *message) parseFrame(r io.Reader, h *[frameHeader]byte, size int) error {
+// parse keeps the buffers, the first of which holds all of the header.
+func (r *received) parse(data mem.BufferSlice, size int) error {
 	if size < frameHeader {
 		return fmt.Errorf("%w: frame of %d bytes, want at least %d", errMessage, size, frameHeader)
 	}
-	if _, err := io.ReadFull(r, h[valueHeader:]); err != nil {
-		return err
-	}
-	n := int(binary.LittleEndian.Uint32(h[44:]))
-	if n != size-frameHeader || n > allreduce.MaxPayload {
+	head := data[0].ReadOnlyData()
+	if n := int(binary.LittleEndian.Uint32(head[44:])); n != size-frameHeader || n > allreduce.MaxPayload {
 		return fmt.Errorf("%w: payload of %d bytes in a message of %d, at most %d", errMessage, n, size, allreduce.MaxPayload)
 	}
-	f := m.frame
-	f.CRC, f.Tag = binary.LittleEndian.Uint32(h[4:]), allreduce.ParseTag(h[8:])
-	if cap(f.Payload) < n {
-		f.Payload = make([]byte, n)
+	r.CRC, r.Tag = binary.LittleEndian.Uint32(head[4:]), allreduce.ParseTag(head[8:])
+	data.Ref()
+	r.data = append(r.data[:0], data...)
+	for i, b := range data {
+		piece := b.ReadOnlyData()
+		if i == 0 {
+			piece = piece[frameHeader:]
+		}
+		r.Payload = append(r.Payload, piece)
 	}
-	f.Payload = f.Payload[:n]
-	_, err := io.ReadFull(r, f.Payload)
-	return err
+	return nil
 }
 
 // rawCodec passes our messages through and leaves all others to protobuf, so that one server can offer both.

@@ -22,7 +22,7 @@ const (
 	keyGeneration = "ringleader-generation"
 	keyRank       = "ringleader-rank"
 
-	version = "1"
+	version = "2"
 )
 
 // Hello says which link of which generation a stream is.
@@ -107,7 +107,7 @@ func dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (grpc.ClientStrea
 		return s, nil
 	}
 	// Refused: the stream has ended, and says why.
-	if err := s.RecvMsg(&message{frame: new(allreduce.Frame)}); err != nil {
+	if err := s.RecvMsg(&message{frame: new(received)}); err != nil {
 		return nil, err
 	}
 	return nil, status.Error(codes.FailedPrecondition, "peer speaks another protocol")

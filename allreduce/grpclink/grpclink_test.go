@@ -36,7 +36,7 @@ func serve(t *testing.T, links *grpclink.Server) (addr string, srv *grpc.Server)
 	links.Register(srv)
 	rpcpb.RegisterPeerServiceServer(srv, peerService{})
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(grpclink.Listen(l)) }()
 	t.Cleanup(func() {
 		links.Close()
 		srv.Stop()
@@ -156,7 +156,7 @@ func TestTokenIsNeeded(t *testing.T) {
 func TestBadHelloIsRefused(t *testing.T) {
 	addr, _ := serve(t, grpclink.NewServer())
 	client := rpcpb.NewRingServiceClient(connect(t, addr))
-	good := map[string]string{"ringleader-ring": "1", "ringleader-job": "00000000000000ab", "ringleader-generation": "3", "ringleader-rank": "0"}
+	good := map[string]string{"ringleader-ring": "2", "ringleader-job": "00000000000000ab", "ringleader-generation": "3", "ringleader-rank": "0"}
 	for key := range good {
 		t.Run(key, func(t *testing.T) {
 			md := metadata.New(good)

@@ -28,11 +28,11 @@ type stream interface {
 type link struct {
 	stream stream
 
-	credit chan struct{}         // one for every frame that may be sent
-	outbox chan *message         // frames for write; has room for the whole window
-	inbox  chan *allreduce.Frame // frames from read; has room for the whole window
-	spare  chan *allreduce.Frame // frames for read to use again
-	held   *allreduce.Frame      // what Recv returned last
+	credit chan struct{}  // one for every frame that may be sent
+	outbox chan *message  // frames for write; has room for the whole window
+	inbox  chan *received // frames from read; has room for the whole window
+	spare  chan *received // frames for read to use again
+	held   *received      // what Recv returned last
 
 	wake    chan struct{} // there is a beat or credit to send
 	owed    atomic.Uint64 // credit not yet granted to the peer
@@ -57,8 +57,8 @@ func newLink(s stream) *link {
 		stream:  s,
 		credit:  make(chan struct{}, window),
 		outbox:  make(chan *message, window),
-		inbox:   make(chan *allreduce.Frame, window),
-		spare:   make(chan *allreduce.Frame, window+2),
+		inbox:   make(chan *received, window),
+		spare:   make(chan *received, window+2),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		written: make(chan struct{}),
@@ -73,8 +73,8 @@ func newLink(s stream) *link {
 
 // Send implements allreduce.Link.
 func (l *link) Send(ctx context.Context, f *allreduce.Frame) error {
-	if len(f.Payload) > allreduce.MaxPayload {
-		return fmt.Errorf("send frame of %d bytes: want at most %d", len(f.Payload), allreduce.MaxPayload)
+	if n := f.Payload.Len(); n > allreduce.MaxPayload {
+		return fmt.Errorf("send frame of %d bytes: want at most %d", n, allreduce.MaxPayload)
 	}
 	if err := l.Err(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 	case l.held = <-l.inbox:
 		l.owed.Add(1)
 		l.signal()
-		return l.held, nil
+		return &l.held.Frame, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-l.done:
@@ -112,6 +112,7 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 // recycle gives back the frame that the last Recv returned.
 func (l *link) recycle() {
 	if l.held != nil {
+		l.held.release()
 		select {
 		case l.spare <- l.held:
 		default:
@@ -127,7 +128,7 @@ func (l *link) rest() (*allreduce.Frame, error) {
 	if !l.mine && errors.Is(l.err, allreduce.ErrPlanned) {
 		select {
 		case l.held = <-l.inbox:
-			return l.held, nil
+			return &l.held.Frame, nil
 		default:
 		}
 	}

@@ -54,12 +54,12 @@ func (l *link) take(m *message) bool {
 	return true
 }
 
-func (l *link) spareFrame() *allreduce.Frame {
+func (l *link) spareFrame() *received {
 	select {
 	case f := <-l.spare:
 		return f
 	default:
-		return new(allreduce.Frame)
+		return new(received)
 	}
 }
 

@@ -37,8 +37,8 @@ func Corrupt(n int64) Hook {
 		if seen.Add(1)-1 != n {
 			return true
 		}
-		if len(f.Payload) > 0 {
-			f.Payload[len(f.Payload)/2] ^= 0x10
+		if all := f.Payload[0]; len(all) > 0 { // a copy is in one piece
+			all[len(all)/2] ^= 0x10
 		} else {
 			f.CRC ^= 1
 		}

@@ -75,10 +75,13 @@ func (l *Link) copy(f *allreduce.Frame) *allreduce.Frame {
 	select {
 	case frame = <-l.peer.free:
 	default:
-		frame = new(allreduce.Frame)
+		frame = &allreduce.Frame{Payload: allreduce.Payload{nil}}
 	}
-	payload := append(frame.Payload[:0], f.Payload...)
-	*frame = allreduce.Frame{Tag: f.Tag, Payload: payload, CRC: f.CRC}
+	all := frame.Payload[0][:0]
+	for _, piece := range f.Payload {
+		all = append(all, piece...)
+	}
+	frame.Tag, frame.Payload[0], frame.CRC = f.Tag, all, f.CRC
 	return frame
 }
 

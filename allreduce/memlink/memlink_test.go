@@ -19,7 +19,7 @@ func TestLink(t *testing.T) {
 
 func send(t *testing.T, l allreduce.Link, step int) {
 	t.Helper()
-	f := allreduce.Frame{Tag: allreduce.Tag{Bucket: uint32(step)}, Payload: []byte{1, 2, 3}}
+	f := allreduce.Frame{Tag: allreduce.Tag{Bucket: uint32(step)}, Payload: allreduce.Payload{{1, 2, 3}}}
 	if err := l.Send(t.Context(), &f); err != nil {
 		t.Fatalf("send: %v", err)
 	}
@@ -52,10 +52,10 @@ func TestCorrupt(t *testing.T) {
 	a.OnSend(memlink.Corrupt(1))
 	send(t, a, 0)
 	send(t, a, 1)
-	if p := recv(t, b).Payload; p[1] != 2 {
+	if p := recv(t, b).Payload[0]; p[1] != 2 {
 		t.Errorf("frame 0 was altered: %v", p)
 	}
-	if p := recv(t, b).Payload; p[1] == 2 {
+	if p := recv(t, b).Payload[0]; p[1] == 2 {
 		t.Errorf("frame 1 was not altered: %v", p)
 	}
 }

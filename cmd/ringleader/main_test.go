@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,13 @@ import (
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A benchmark starts the program that it is part of: here, this one.
+	if slices.Equal(os.Args[1:], memberArgs) {
+		os.Exit(run(os.Args[1:]))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestHelp: every command says what it does and shows how it is called, with flags that it has.
 func TestHelp(t *testing.T) {

@@ -190,6 +190,11 @@ int cpu_dense_all_action(cpu_lane *l, cpu_all_action a, const int32_t *offsets, 
 
 // update.c
 void cpu_to_fixed(cpu_lane *l, uintptr_t acc, uintptr_t x, int64_t n, float limit, uintptr_t bad);
+void cpu_raise_exponents(cpu_lane *l, uintptr_t exponents, uintptr_t x, int64_t n);
+void cpu_to_blocks16(cpu_lane *l, uintptr_t acc, uintptr_t x, int64_t n, uintptr_t exponents, int fraction, uintptr_t bad);
+void cpu_to_blocks32(cpu_lane *l, uintptr_t acc, uintptr_t x, int64_t n, uintptr_t exponents, int fraction, uintptr_t bad);
+void cpu_from_blocks16(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor);
+void cpu_from_blocks32(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor);
 void cpu_from_fixed(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, double divisor);
 int cpu_squared_norm(cpu_lane *l, double *sum, uintptr_t x, int64_t n);
 typedef struct {

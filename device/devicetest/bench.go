@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
 )
 
 // Sizes of a shard of the demonstration.
@@ -47,6 +48,7 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	times, pb, phases, lanes := buf(e, make([]int64, t)), buf(e, periods), buf(e, e.floats(64, 1)), e.mat(e.normal(t, 65), 0)
 	const n = 1 << 20
 	p, m, v, g, acc, bad := buf(e, e.floats(n, 1)), buf(e, e.floats(n, 1)), buf(e, make([]float32, n)), buf(e, e.floats(n, 1)), buf(e, make([]int64, n)), buf(e, make([]int64, 2))
+	words, exponents := buf(e, make([]int16, n)), buf(e, make([]int8, exact.Blocks(n)))
 	loss := e.problem(shape{segments: []int{64, 64, 40, 64, 24, 64, 64, 16}, positives: []int{64, 64, 64, 64, 64, 64, 64, 64}, dim: h, pool: benchPool, items: benchItems})
 	args, out := loss.args(e, 0), buf(e, make([]float64, 2))
 	du, di := e.mat(junk(t, h), 0), e.mat(junk(benchItems, h), 0)
@@ -68,6 +70,8 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 		"DenseAllAction":    func(l device.Lane) { l.DenseAllAction(out, du, di, args) },
 		"ToFixed":           func(l device.Lane) { l.ToFixed(acc, g, 1024, bad) },
 		"FromFixed":         func(l device.Lane) { l.FromFixed(p, acc, 7) },
+		"ToBlocks16":        func(l device.Lane) { l.ToBlocks16(words, g, exponents, 9, bad) },
+		"FromBlocks16":      func(l device.Lane) { l.FromBlocks16(p, words, exponents, 9, 7) },
 		"SquaredNorm":       func(l device.Lane) { l.SquaredNorm(g) },
 		"AdamW": func(l device.Lane) {
 			l.AdamW(p, m, v, g, device.AdamW{LR: 1e-3, Beta1: .9, Beta2: .98, Eps: 1e-8, Correction1: 1, Correction2: 1, Scale: 1})

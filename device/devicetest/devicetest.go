@@ -51,6 +51,7 @@ func scenarios() []scenario {
 		{"DenseAllActionEmpty", denseAllActionEmpty},
 		{"DenseAllActionFrozen", denseAllActionFrozen},
 		{"Fixed", fixed},
+		{"Blocks", blocks},
 		{"SquaredNorm", squaredNorm},
 		{"Hash", hash},
 		{"AdamW", adamW},

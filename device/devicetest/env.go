@@ -38,7 +38,7 @@ const guardWords = 16
 // buf puts x on the device. There are guard words before and after it.
 func buf[T device.Number](e *env, x []T) device.Buf[T] {
 	e.Helper()
-	all, err := device.Alloc[T](e.dev, e.shift+len(x)+guardWords)
+	all, err := device.Alloc[T](e.dev, e.shift+len(x)+4*guardWords) // elements may be bytes
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -94,6 +94,10 @@ func bitsOf[T device.Number](v T) uint64 {
 		return uint64(math.Float32bits(v))
 	case float64:
 		return math.Float64bits(v)
+	case int8:
+		return uint64(uint8(v))
+	case int16:
+		return uint64(uint16(v))
 	case int32:
 		return uint64(uint32(v))
 	case int64:

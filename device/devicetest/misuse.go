@@ -19,6 +19,9 @@ type parts struct {
 	lanes         device.Mat // 4x5
 	seg, short    device.Segments
 	fixed         device.I64 // 6
+	words         device.I16 // 6
+	words32       device.I32 // 6
+	exponents     device.I8  // 1
 	out           device.F64
 	mask          device.U32
 }
@@ -28,7 +31,8 @@ func (e *env) parts() *parts {
 	return &parts{
 		l: e.lane, m: m(4, 6), other: m(4, 6), odd: m(4, 5), w: m(6, 6), v4: buf(e, e.floats(4, 1)), v6: buf(e, e.floats(6, 1)), v5: buf(e, e.floats(5, 1)),
 		qkv: m(4, 18), index: buf(e, []int32{0, 1, 2, 3}), times: buf(e, make([]int64, 4)), periods: buf(e, []float64{1, 2}),
-		lanes: m(4, 5), seg: e.segments(1, 3), short: e.segments(3), fixed: buf(e, make([]int64, 6)), out: buf(e, make([]float64, 2)), mask: buf(e, make([]uint32, 2)),
+		lanes: m(4, 5), seg: e.segments(1, 3), short: e.segments(3), fixed: buf(e, make([]int64, 6)),
+		words: buf(e, make([]int16, 6)), words32: buf(e, make([]int32, 6)), exponents: buf(e, make([]int8, 1)), out: buf(e, make([]float64, 2)), mask: buf(e, make([]uint32, 2)),
 	}
 }
 
@@ -115,6 +119,14 @@ var misuses = map[string]func(p *parts){
 	"ToFixed":                      func(p *parts) { p.l.ToFixed(p.fixed, p.v5, 1, p.fixed) },
 	"ToFixed bad":                  func(p *parts) { p.l.ToFixed(p.fixed, p.v6, 1, device.I64{}) },
 	"FromFixed":                    func(p *parts) { p.l.FromFixed(p.v5, p.fixed, 1) },
+	"RaiseExponents":               func(p *parts) { p.l.RaiseExponents(p.exponents.Slice(0, 0), p.v6) },
+	"ToBlocks16 acc":               func(p *parts) { p.l.ToBlocks16(p.words, p.v5, p.exponents, 9, p.fixed) },
+	"ToBlocks16 exponents":         func(p *parts) { p.l.ToBlocks16(p.words, p.v6, p.exponents.Slice(0, 0), 9, p.fixed) },
+	"ToBlocks16 fraction":          func(p *parts) { p.l.ToBlocks16(p.words, p.v6, p.exponents, 16, p.fixed) },
+	"ToBlocks16 bad":               func(p *parts) { p.l.ToBlocks16(p.words, p.v6, p.exponents, 9, device.I64{}) },
+	"ToBlocks32 fraction":          func(p *parts) { p.l.ToBlocks32(p.words32, p.v6, p.exponents, -1, p.fixed) },
+	"FromBlocks16 acc":             func(p *parts) { p.l.FromBlocks16(p.v5, p.words, p.exponents, 9, 1) },
+	"FromBlocks32 acc":             func(p *parts) { p.l.FromBlocks32(p.v5, p.words32, p.exponents, 9, 1) },
 	"SquaredNorm":                  func(p *parts) { p.l.SquaredNorm(device.F32{N: 3}) },
 	"AdamW":                        func(p *parts) { p.l.AdamW(p.v4, p.v4, p.v5, p.v4, device.AdamW{}) },
 	"Hash":                         func(p *parts) { p.l.Hash(device.F32{N: 3}, 0) },

@@ -146,6 +146,31 @@ func (l *lane) FromFixed(x device.F32, acc device.I64, divisor float64) {
 	l.run("FromFixed", func() { l.to.FromFixed(x, acc, divisor) })
 }
 
+// RaiseExponents forwards.
+func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
+	l.run("RaiseExponents", func() { l.to.RaiseExponents(exponents, x) })
+}
+
+// ToBlocks16 forwards.
+func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fraction int, bad device.I64) {
+	l.run("ToBlocks16", func() { l.to.ToBlocks16(acc, x, exponents, fraction, bad) })
+}
+
+// ToBlocks32 forwards.
+func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fraction int, bad device.I64) {
+	l.run("ToBlocks32", func() { l.to.ToBlocks32(acc, x, exponents, fraction, bad) })
+}
+
+// FromBlocks16 forwards.
+func (l *lane) FromBlocks16(x device.F32, acc device.I16, exponents device.I8, fraction int, divisor float64) {
+	l.run("FromBlocks16", func() { l.to.FromBlocks16(x, acc, exponents, fraction, divisor) })
+}
+
+// FromBlocks32 forwards.
+func (l *lane) FromBlocks32(x device.F32, acc device.I32, exponents device.I8, fraction int, divisor float64) {
+	l.run("FromBlocks32", func() { l.to.FromBlocks32(x, acc, exponents, fraction, divisor) })
+}
+
 // SquaredNorm forwards.
 func (l *lane) SquaredNorm(x device.F32) (sum float64) {
 	l.run("SquaredNorm", func() { sum = l.to.SquaredNorm(x) })
