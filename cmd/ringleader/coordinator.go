@@ -44,7 +44,7 @@ func defaultTokenFile() string {
 func newCoordinator() *cobra.Command {
 	cfg := coordinator.DefaultConfig()
 	var cluster clusterFlags
-	var supervised, join bool
+	var supervised, troubled, join bool
 	cmd := &cobra.Command{
 		Use:   "coordinator",
 		Short: "Run one coordinator of a cluster of 1, 3 or 5",
@@ -66,9 +66,14 @@ func newCoordinator() *cobra.Command {
 				return withCode(exitUsage, err)
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			var made *troubles
+			if troubled {
+				made = &troubles{}
+				cfg.Listen, cfg.Dial = made.net.Listen, made.net.Dial
+			}
 			ctx := cmd.Context()
 			if supervised {
-				s := newSupervised(ctx, os.Stdin, os.Stdout)
+				s := newSupervised(ctx, os.Stdin, os.Stdout, nil, made)
 				defer s.stop()
 				ctx = s.ctx
 			}
@@ -91,8 +96,10 @@ func newCoordinator() *cobra.Command {
 	f.BoolVar(&join, "join", false, "join the running cluster of --peers as a new node")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&supervised, "supervised", false, "")
+	f.BoolVar(&troubled, "troubled", false, "")
 	cluster.registerToken(cmd)
 	hide(cmd, "supervised")
+	hide(cmd, "troubled")
 	must(cmd.MarkFlagRequired("data-dir"))
 	return cmd
 }
