@@ -144,7 +144,7 @@ what:
   model: {preset: tiny, dropout: 0.1}
 how:
   checkpoint: {every: %d, keep: 3}
-  deadlines: {hang: 800ms, store: 2s}
+  deadlines: {hang: 1s, store: 2s}
 `, chaosSteps, chaosEvery)
 	if err := atomicfile.WriteFile(c.job, []byte(text), 0o644); err != nil {
 		return err
@@ -159,15 +159,18 @@ how:
 	return err
 }
 
-// chaosLimit bounds a round: one that has not ended by then never will.
-const chaosLimit = 5 * time.Minute
+// A round may run on a machine that is busy with other things.
+const (
+	chaosLimit     = 10 * time.Minute       // one that has not ended by then never will
+	chaosHeartbeat = 500 * time.Millisecond // of Raft: leaders are lost to faults, not to the scheduler
+)
 
 // round plays one cluster's fate. The error is for what ends everything; a round that goes wrong is reported.
 func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 	r := &chaosRoundReport{Round: round, chaosPlan: plan}
 	c.report.Rounds = append(c.report.Rounds, r)
 	dir := filepath.Join(c.dir, fmt.Sprintf("round-%d", round))
-	o := localOptions{file: c.job, dir: dir, coordinators: chaosCoordinators, workers: plan.Workers, faults: plan.Faults, lenient: true}
+	o := localOptions{file: c.job, dir: dir, coordinators: chaosCoordinators, workers: plan.Workers, faults: plan.Faults, lenient: true, heartbeat: chaosHeartbeat}
 	before, err := holdsNow()
 	if err != nil {
 		return err

@@ -30,8 +30,9 @@ type cluster struct {
 	tokenFile    string
 	addresses    []string // of the coordinators
 	coordinators []*child
-	workers      []*child // by start index
-	troubled     bool     // the processes bring troubles about when told
+	workers      []*child      // by start index
+	troubled     bool          // the processes bring troubles about when told
+	heartbeat    time.Duration // of Raft; 0: the default
 	heard        chan heard
 	quit         chan struct{} // closed by stop: nobody reads heard any longer
 }
@@ -93,8 +94,12 @@ func (c *cluster) startCoordinators(n int) error {
 // startCoordinator starts a coordinator at its address, on what an earlier process left in its directory.
 func (c *cluster) startCoordinator(i int) (*child, error) {
 	name := fmt.Sprintf("coordinator-%d", i)
-	return c.start(name, "coordinator", "--data-dir", filepath.Join(c.dir, name), "--bind", c.addresses[i],
-		"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile)
+	args := []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--bind", c.addresses[i],
+		"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile}
+	if c.heartbeat > 0 {
+		args = append(args, "--raft-heartbeat", c.heartbeat.String())
+	}
+	return c.start(name, args...)
 }
 
 // startWorker starts the next worker, with further flags if there are any.

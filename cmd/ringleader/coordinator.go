@@ -62,6 +62,7 @@ func newCoordinator() *cobra.Command {
 			if cfg.Token = token; join {
 				cfg.Peers, cfg.Join = nil, cfg.Peers
 			}
+			cfg.Raft.Election, cfg.Raft.Lease = cfg.Raft.Heartbeat, cfg.Raft.Heartbeat/2
 			if err := cfg.Validate(); err != nil {
 				return withCode(exitUsage, err)
 			}
@@ -94,6 +95,7 @@ func newCoordinator() *cobra.Command {
 	f.StringVar(&cfg.Advertise, "advertise", "", "address under which the others reach this node (default: --bind)")
 	f.StringSliceVar(&cfg.Peers, "peers", nil, "addresses of all initial coordinators, this one included")
 	f.BoolVar(&join, "join", false, "join the running cluster of --peers as a new node")
+	f.DurationVar(&cfg.Raft.Heartbeat, "raft-heartbeat", cfg.Raft.Heartbeat, "how long the leader may be silent before others stand for election; more for slow networks and busy machines")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&supervised, "supervised", false, "")
 	f.BoolVar(&troubled, "troubled", false, "")

@@ -32,7 +32,8 @@ type localOptions struct {
 	fork         bool
 	json         string
 
-	lenient bool // a fault that finds nothing to strike is no error
+	lenient   bool          // a fault that finds nothing to strike is no error
+	heartbeat time.Duration // of Raft; 0: the default
 }
 
 // localReport is what --json writes.
@@ -128,7 +129,7 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 		return report, errors.Join(err, c.stop())
 	}
 	report.Losses = losses.file.Name()
-	c.troubled = slices.ContainsFunc(plan.faults, fault.troubling)
+	c.heartbeat, c.troubled = o.heartbeat, slices.ContainsFunc(plan.faults, fault.troubling)
 	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses, lenient: o.lenient}
 	err = r.run(ctx, o)
 	report.ports = c.addresses

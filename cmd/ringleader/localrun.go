@@ -56,8 +56,8 @@ type localRun struct {
 	struck    []*strike
 	holding   ringleader.Step   // at which faults are being delivered
 	due       []ringleader.Step // of the faults delivered there
-	joining   *strike          // a worker is being started; the step is held until the gang knows, or patience ends
-	patience  <-chan time.Time // set once the joiner is attached
+	joining   *strike           // a worker is being started; the step is held until the gang knows, or patience ends
+	patience  <-chan time.Time  // set once the joiner is attached
 }
 
 // strike is a delivered fault whose cost is being measured.
@@ -133,7 +133,7 @@ func (r *localRun) start(ctx context.Context, o localOptions) (err error) {
 			return err
 		}
 	}
-	if r.client, err = client.Dial(r.cluster.addresses, r.cluster.token, client.Options{}); err != nil {
+	if r.client, err = client.Dial(r.cluster.addresses, r.cluster.token, client.Options{Timeout: startLimit}); err != nil {
 		return err
 	}
 	err = waitFor(ctx, startLimit, fmt.Sprintf("%d workers attached", o.workers), func(ctx context.Context) (bool, error) {
