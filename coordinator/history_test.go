@@ -247,9 +247,10 @@ func (c *cluster) askAll(t *testing.T, r *recorder, rnd *rand.Rand) {
 			}
 		})
 	}
-	for range 12 {
+	for range 8 {
 		<-time.After(time.Duration(200+rnd.IntN(800)) * time.Millisecond)
 		c.strike(rnd)
+		c.check()
 	}
 	stop()
 	all.Wait()
@@ -265,16 +266,9 @@ func (c *cluster) strike(rnd *rand.Rand) {
 	}
 	switch rnd.IntN(3) {
 	case 0: // cut off from the other coordinators, though not from clients: a leader does not know that it is one no longer
-		for _, off := range []bool{true, false} {
-			for _, b := range c.peers {
-				if b != a {
-					c.net.Sever(a, b, off)
-				}
-			}
-			if off {
-				<-time.After(length)
-			}
-		}
+		c.apart(a, true)
+		<-time.After(length)
+		c.apart(a, false)
 	case 1: // cut off
 		c.net.Cut(a, true)
 		<-time.After(length)
