@@ -203,6 +203,7 @@ func chaos(t *testing.T, c *cluster, rnd *rand.Rand) {
 		<-time.After(50 * time.Millisecond)
 		synctest.Wait()
 		r.tick()
+		c.check()
 		for a := range back {
 			if back[a]--; back[a] == 0 {
 				delete(back, a)
@@ -210,6 +211,7 @@ func chaos(t *testing.T, c *cluster, rnd *rand.Rand) {
 					c.start(a)
 				} else {
 					c.net.Cut(a, false)
+					c.apart(a, false)
 				}
 			}
 		}
@@ -236,8 +238,23 @@ func chaos(t *testing.T, c *cluster, rnd *rand.Rand) {
 	c.same()
 }
 
+// apart cuts a coordinator off from the others, or mends that. Workers and clients still reach it.
+func (c *cluster) apart(a string, off bool) {
+	for _, b := range c.peers {
+		if b != a {
+			c.net.Sever(a, b, off)
+		}
+	}
+}
+
 func (r *ring) fault(rnd *rand.Rand, back map[string]int) {
-	switch rnd.IntN(6) {
+	switch rnd.IntN(8) {
+	case 6, 7: // one is cut off from the other coordinators, and only from them
+		if len(back) == 0 {
+			a := r.c.peers[rnd.IntN(3)]
+			r.c.apart(a, true)
+			back[a] = 40
+		}
 	case 0: // the leader is cut off
 		if len(back) == 0 {
 			a := r.c.leader().Addr()

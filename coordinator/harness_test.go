@@ -154,6 +154,19 @@ func (c *cluster) same() {
 	})
 }
 
+// check wants the invariants of all replicas to hold.
+func (c *cluster) check() {
+	c.t.Helper()
+	for a, n := range c.nodes {
+		n.fsm.mu.Lock()
+		err := n.fsm.s.Check()
+		n.fsm.mu.Unlock()
+		if err != nil {
+			c.t.Fatalf("coordinator %s: %v", a, err)
+		}
+	}
+}
+
 func spec(t *testing.T, change func(*job.Spec)) []byte {
 	t.Helper()
 	s, err := job.Default("tiny")

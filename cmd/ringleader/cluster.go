@@ -30,7 +30,9 @@ type cluster struct {
 	tokenFile    string
 	addresses    []string // of the coordinators
 	coordinators []*child
-	workers      []*child // by start index
+	workers      []*child      // by start index
+	troubled     bool          // the processes bring troubles about when told
+	heartbeat    time.Duration // of Raft; 0: the default
 	heard        chan heard
 	quit         chan struct{} // closed by stop: nobody reads heard any longer
 }
@@ -79,10 +81,8 @@ func (c *cluster) startCoordinators(n int) error {
 	for _, p := range ports {
 		c.addresses = append(c.addresses, fmt.Sprintf("127.0.0.1:%d", p))
 	}
-	for i, address := range c.addresses {
-		ch, err := c.start(fmt.Sprintf("coordinator-%d", i), "coordinator",
-			"--data-dir", filepath.Join(c.dir, fmt.Sprintf("coordinator-%d", i)), "--bind", address,
-			"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile, "--supervised")
+	for i := range c.addresses {
+		ch, err := c.startCoordinator(i)
 		if err != nil {
 			return err
 		}
@@ -91,20 +91,32 @@ func (c *cluster) startCoordinators(n int) error {
 	return nil
 }
 
-// startWorker starts the next worker. It will wait at the steps of hold.
-func (c *cluster) startWorker(spec job.Spec, hold []string) (*child, error) {
-	i := len(c.workers)
-	name := fmt.Sprintf("worker-%d", i)
-	args := []string{"--coordinators", strings.Join(c.addresses, ","), "--device", spec.How.Device, "--isa", spec.What.ISA, "--id", name,
-		"--dir", filepath.Join(c.dir, name), "--cache", filepath.Join(c.dir, "cache"), "--token-file", c.tokenFile, "--supervised"}
-	if len(hold) > 0 {
-		args = append(args, "--hold", strings.Join(hold, ","))
+// startCoordinator starts a coordinator at its address, on what an earlier process left in its directory.
+func (c *cluster) startCoordinator(i int) (*child, error) {
+	name := fmt.Sprintf("coordinator-%d", i)
+	args := []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--bind", c.addresses[i],
+		"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile}
+	if c.heartbeat > 0 {
+		args = append(args, "--raft-heartbeat", c.heartbeat.String())
 	}
-	ch, err := c.start(name, append([]string{"worker"}, args...)...)
+	return c.start(name, args...)
+}
+
+// startWorker starts the next worker, with further flags if there are any.
+func (c *cluster) startWorker(spec job.Spec, flags ...string) (*child, error) {
+	ch, err := c.startWorkerAt(len(c.workers), spec, flags...)
 	if err == nil {
 		c.workers = append(c.workers, ch)
 	}
 	return ch, err
+}
+
+// startWorkerAt starts the worker of an index, on what an earlier process left in its directory.
+func (c *cluster) startWorkerAt(i int, spec job.Spec, flags ...string) (*child, error) {
+	name := fmt.Sprintf("worker-%d", i)
+	args := []string{"worker", "--coordinators", strings.Join(c.addresses, ","), "--device", spec.How.Device, "--isa", spec.What.ISA, "--id", name,
+		"--dir", filepath.Join(c.dir, name), "--cache", filepath.Join(c.dir, "cache"), "--token-file", c.tokenFile}
+	return c.start(name, append(args, flags...)...)
 }
 
 // start runs this program with other arguments, its log in a file, and listens to what it says.
@@ -119,6 +131,9 @@ func (c *cluster) start(name string, args ...string) (*child, error) {
 		return nil, err
 	}
 	defer logFile.Close() // the child has its own descriptor
+	if args = append(args, "--supervised"); c.troubled {
+		args = append(args, "--troubled")
+	}
 	ch.cmd = exec.Command(exe, args...)
 	ch.cmd.Stderr = logFile
 	// A group of its own: Ctrl-C is for the parent, which then stops its children in order.

@@ -44,7 +44,7 @@ func defaultTokenFile() string {
 func newCoordinator() *cobra.Command {
 	cfg := coordinator.DefaultConfig()
 	var cluster clusterFlags
-	var supervised, join bool
+	var supervised, troubled, join bool
 	cmd := &cobra.Command{
 		Use:   "coordinator",
 		Short: "Run one coordinator of a cluster of 1, 3 or 5",
@@ -62,13 +62,19 @@ func newCoordinator() *cobra.Command {
 			if cfg.Token = token; join {
 				cfg.Peers, cfg.Join = nil, cfg.Peers
 			}
+			cfg.Raft.Election, cfg.Raft.Lease = cfg.Raft.Heartbeat, cfg.Raft.Heartbeat/2
 			if err := cfg.Validate(); err != nil {
 				return withCode(exitUsage, err)
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			var made *troubles
+			if troubled {
+				made = &troubles{}
+				cfg.Listen, cfg.Dial = made.net.Listen, made.net.Dial
+			}
 			ctx := cmd.Context()
 			if supervised {
-				s := newSupervised(ctx, os.Stdin, os.Stdout)
+				s := newSupervised(ctx, os.Stdin, os.Stdout, nil, made)
 				defer s.stop()
 				ctx = s.ctx
 			}
@@ -89,10 +95,13 @@ func newCoordinator() *cobra.Command {
 	f.StringVar(&cfg.Advertise, "advertise", "", "address under which the others reach this node (default: --bind)")
 	f.StringSliceVar(&cfg.Peers, "peers", nil, "addresses of all initial coordinators, this one included")
 	f.BoolVar(&join, "join", false, "join the running cluster of --peers as a new node")
+	f.DurationVar(&cfg.Raft.Heartbeat, "raft-heartbeat", cfg.Raft.Heartbeat, "how long the leader may be silent before others stand for election; more for slow networks and busy machines")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&supervised, "supervised", false, "")
+	f.BoolVar(&troubled, "troubled", false, "")
 	cluster.registerToken(cmd)
 	hide(cmd, "supervised")
+	hide(cmd, "troubled")
 	must(cmd.MarkFlagRequired("data-dir"))
 	return cmd
 }

@@ -13,48 +13,122 @@ import (
 // fault is one --fault of a local run: what happens to whom when a step is complete.
 type fault struct {
 	spec   string
-	kind   string // kill, pause, join
-	leader bool   // kill:leader
+	kind   string // kill, pause, join, ...
+	on     string // worker, workers, leader, store, checkpoint
 	worker int    // start index; joiners count on
 	step   ringleader.Step
-	length time.Duration // of a pause
+	length time.Duration // of what does not last
 }
 
-const faultForms = "kill:worker:I@STEP, kill:leader@STEP, pause:worker:I@STEP:DURATION, join:worker@STEP"
+// What faults strike.
+const (
+	onWorker     = "worker"
+	onWorkers    = "workers" // all of them
+	onLeader     = "leader"
+	onStore      = "store"      // as all workers see it
+	onCheckpoint = "checkpoint" // the newest
+)
+
+// faultForm is a fault that there is.
+type faultForm struct {
+	kind, on string
+	lasts    bool
+	does     string
+}
+
+var faultTable = []faultForm{
+	{"kill", onWorker, false, "SIGKILL"},
+	{"kill", onLeader, false, "SIGKILL"},
+	{"restart", onWorker, false, "SIGKILL, and a new process under the same name"},
+	{"restart", onWorkers, false, "of all workers at once: the state is lost"},
+	{"restart", onLeader, false, "SIGKILL, and a new process on the same log"},
+	{"pause", onWorker, true, "SIGSTOP, then SIGCONT"},
+	{"pause", onLeader, true, "SIGSTOP, then SIGCONT"},
+	{"join", onWorker, false, "one more worker"},
+	{"drain", onWorker, false, "it is told to leave"},
+	{"cut", onWorker, true, "off the network"},
+	{"cut", onLeader, true, "off the network"},
+	{"slow", onWorker, true, "everything that it sends comes later"},
+	{"garble", onWorker, false, "a bit of what it sends is flipped"},
+	{"flip", onWorker, false, "a bit of its state in memory is flipped"},
+	{"fail", onStore, true, "every operation fails"},
+	{"hang", onStore, true, "no operation ends"},
+	{"flip", onCheckpoint, false, "a bit of a file of the newest one is flipped"},
+	{"tear", onCheckpoint, false, "a file of the newest one loses its end"},
+}
+
+func (f faultForm) String() string {
+	s := f.kind + ":" + f.on
+	if f.on == onWorker && f.kind != "join" {
+		s += ":I"
+	}
+	if s += "@STEP"; f.lasts {
+		s += ":DURATION"
+	}
+	return s
+}
+
+// faultForms lists them.
+func faultForms() string {
+	var all []string
+	for _, f := range faultTable {
+		all = append(all, f.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+// faultHelp says what they do, a line each.
+func faultHelp() string {
+	var b strings.Builder
+	for _, f := range faultTable {
+		fmt.Fprintf(&b, "  %-33s %s\n", f, f.does)
+	}
+	return b.String()
+}
+
+// troubling tells whether the fault is one that its victim has to bring about itself.
+func (f fault) troubling() bool {
+	switch f.kind {
+	case "cut", "slow", "garble":
+		return true
+	case "flip":
+		return f.on == onWorker
+	}
+	return f.on == onStore
+}
 
 // parseFault reads a fault spec.
 func parseFault(spec string) (fault, error) {
 	bad := func(why string) (fault, error) {
-		return fault{}, fmt.Errorf("--fault %q: %s; allowed: %s", spec, why, faultForms)
+		return fault{}, fmt.Errorf("--fault %q: %s; allowed: %s", spec, why, faultForms())
 	}
 	what, when, ok := strings.Cut(spec, "@")
 	if !ok {
 		return bad("no @STEP")
 	}
 	f := fault{spec: spec}
-	at, length, paused := strings.Cut(when, ":")
+	at, length, lasts := strings.Cut(when, ":")
 	step, err := strconv.ParseInt(at, 10, 64)
 	if err != nil || step < 1 {
 		return bad("STEP must be a number of at least 1")
 	}
 	f.step = ringleader.Step(step)
-	parts := strings.Split(what, ":")
-	f.kind = parts[0]
-	switch {
-	case what == "kill:leader":
-		f.leader = true
-	case what == "join:worker":
-	case (f.kind == "kill" || f.kind == "pause") && len(parts) == 3 && parts[1] == "worker":
-		if f.worker, err = strconv.Atoi(parts[2]); err != nil || f.worker < 0 {
-			return bad("I must be a worker's start index, from 0")
-		}
-	default:
+	f.kind, f.on, _ = strings.Cut(what, ":")
+	on, index, indexed := strings.Cut(f.on, ":")
+	f.on = on
+	i := slices.IndexFunc(faultTable, func(form faultForm) bool { return form.kind == f.kind && form.on == f.on })
+	if i < 0 || indexed != (f.on == onWorker && f.kind != "join") {
 		return bad("unknown fault")
 	}
-	if paused != (f.kind == "pause") {
-		return bad("a DURATION belongs to pause, and only there")
+	if indexed {
+		if f.worker, err = strconv.Atoi(index); err != nil || f.worker < 0 {
+			return bad("I must be a worker's start index, from 0")
+		}
 	}
-	if paused {
+	if lasts != faultTable[i].lasts {
+		return bad("a DURATION belongs to what does not last, and only there")
+	}
+	if lasts {
 		if f.length, err = time.ParseDuration(length); err != nil || f.length <= 0 {
 			return bad("DURATION must be a time such as 3s")
 		}
@@ -99,7 +173,7 @@ func checkFaults(faults []fault, workers int, last ringleader.Step) error {
 			return fmt.Errorf("--fault %q: the run ends at step %d, and no step follows that could include the worker", f.spec, last)
 		case f.kind == "join":
 			started++
-		case !f.leader && f.worker >= started:
+		case f.on == onWorker && f.worker >= started:
 			return fmt.Errorf("--fault %q: workers 0..%d have been started by then", f.spec, started-1)
 		}
 	}
@@ -112,4 +186,6 @@ type faultReport struct {
 	// RecoverySeconds is from the signal to the next completed step (join: from attach to the first step that includes it; leader: the
 	// longest step interval in the 5 s after); absent if no step followed.
 	RecoverySeconds *float64 `json:"recovery_s,omitempty"`
+	// Missed is why it did not strike; only where that is no error.
+	Missed string `json:"missed,omitempty"`
 }

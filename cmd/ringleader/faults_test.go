@@ -7,10 +7,14 @@ import (
 
 func TestParseFault(t *testing.T) {
 	good := map[string]fault{
-		"kill:worker:1@40":     {kind: "kill", worker: 1, step: 40},
-		"kill:leader@60":       {kind: "kill", leader: true, step: 60},
-		"pause:worker:0@50:3s": {kind: "pause", step: 50, length: 3 * time.Second},
-		"join:worker@70":       {kind: "join", step: 70},
+		"kill:worker:1@40":     {kind: "kill", on: onWorker, worker: 1, step: 40},
+		"kill:leader@60":       {kind: "kill", on: onLeader, step: 60},
+		"pause:worker:0@50:3s": {kind: "pause", on: onWorker, step: 50, length: 3 * time.Second},
+		"join:worker@70":       {kind: "join", on: onWorker, step: 70},
+		"cut:leader@8:1s":      {kind: "cut", on: onLeader, step: 8, length: time.Second},
+		"hang:store@9:2s":      {kind: "hang", on: onStore, step: 9, length: 2 * time.Second},
+		"flip:checkpoint@3":    {kind: "flip", on: onCheckpoint, step: 3},
+		"restart:workers@3":    {kind: "restart", on: onWorkers, step: 3},
 	}
 	for spec, want := range good {
 		want.spec = spec
@@ -19,7 +23,7 @@ func TestParseFault(t *testing.T) {
 		}
 	}
 	for _, spec := range []string{"", "kill", "kill:worker@4", "kill:worker:x@4", "kill:worker:-1@4", "kill:worker:1@0", "kill:worker:1@4:3s",
-		"pause:worker:0@5", "pause:worker:0@5:-1s", "join:worker:1@3", "join:leader@3", "burn:worker:1@3"} {
+		"pause:worker:0@5", "pause:worker:0@5:-1s", "join:worker:1@3", "join:leader@3", "fail:store@3", "fail:store:1@3:1s", "drain:leader@3", "restart:workers:1@4", "burn:worker:1@3"} {
 		if f, err := parseFault(spec); err == nil {
 			t.Errorf("%q: accepted as %+v", spec, f)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type localOptions struct {
 	resume       string
 	fork         bool
 	json         string
+
+	lenient   bool          // a fault that finds nothing to strike is no error
+	heartbeat time.Duration // of Raft; 0: the default
 }
 
 // localReport is what --json writes.
@@ -45,6 +49,8 @@ type localReport struct {
 	Losses      string             `json:"losses,omitempty"` // file with the loss of each step
 	Notes       []string           `json:"notes,omitempty"`  // features that are off because the data set has no column for them
 	Error       string             `json:"error,omitempty"`
+
+	ports []string // of the coordinators
 }
 
 type generationReport struct {
@@ -60,7 +66,7 @@ func newLocal() *cobra.Command {
 		Use:   "local",
 		Short: "Run one job to its end on a cluster of child processes on this machine",
 		Long: "Starts coordinators and workers as child processes on loopback, runs one job to its end, stops everything, and leaves the run\n" +
-			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultForms + ".",
+			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(),
 		Example: "  ringleader local --job examples/retail.yaml --dir run --workers 3 --fault kill:worker:1@20 --fault join:worker@40\n" +
 			"  ringleader local --job examples/retail.yaml --dir half --workers 3 --stop-at 30\n" +
 			"  ringleader local --job examples/retail.yaml --dir rest --workers 2 --resume half",
@@ -79,7 +85,7 @@ func newLocal() *cobra.Command {
 	f.StringVar(&o.dir, "dir", "", "directory of the run (required); must be empty or not exist, unless --resume names it")
 	f.IntVar(&o.coordinators, "coordinators", 1, "coordinators to start: 1, 3 or 5")
 	f.IntVar(&o.workers, "workers", 1, "workers to start")
-	f.StringArrayVar(&o.faults, "fault", nil, "fault to inject (repeatable): "+faultForms)
+	f.StringArrayVar(&o.faults, "fault", nil, "fault to inject (repeatable): "+faultForms())
 	f.Int64Var(&o.stopAt, "stop-at", 0, "end cleanly, with a checkpoint, after this step")
 	f.StringVar(&o.resume, "resume", "", "continue from a run's newest good checkpoint, or from one step directory")
 	f.BoolVar(&o.fork, "fork", false, "resume although the job's \"what\" differs from the checkpoint's")
@@ -123,8 +129,10 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 		return report, errors.Join(err, c.stop())
 	}
 	report.Losses = losses.file.Name()
-	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses}
+	c.heartbeat, c.troubled = o.heartbeat, slices.ContainsFunc(plan.faults, fault.troubling)
+	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses, lenient: o.lenient}
 	err = r.run(ctx, o)
+	report.ports = c.addresses
 	if lost := losses.close(); lost != nil {
 		show.Note(lost.Error()) // the run is what it is without them
 	}

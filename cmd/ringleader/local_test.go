@@ -107,7 +107,7 @@ func (sink) Close() error                { return nil }
 func TestMeasure(t *testing.T) {
 	r, says := aRun(t)
 	at := func(kind string, leader bool, joiner *child) *strike {
-		s := &strike{fault: fault{kind: kind, leader: leader, step: 5}, report: &faultReport{}, joiner: joiner}
+		s := &strike{fault: fault{kind: kind, on: map[bool]string{true: onLeader, false: onWorker}[leader], step: 5}, report: &faultReport{}, joiner: joiner}
 		r.struck = append(r.struck, s)
 		return s
 	}
@@ -139,8 +139,8 @@ func TestMeasure(t *testing.T) {
 // TestHold: a fault strikes when all members of the generation wait at its step, and not before.
 func TestHold(t *testing.T) {
 	r, says := aRun(t, "join:worker@5", "kill:worker:0@7")
-	if got := strings.Join(r.holds(), " "); got != "5 7" {
-		t.Errorf("workers wait at steps %q, want 5 and 7", got)
+	if got := strings.Join(r.holds(), " "); got != "--hold 5,7" {
+		t.Errorf("workers are started with %q, want the steps 5 and 7", got)
 	}
 	says(0, event{Step: 5, Size: 3, Generation: 1}, 0)
 	says(1, event{Step: 5, Size: 3, Generation: 1}, 0)

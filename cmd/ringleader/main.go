@@ -97,7 +97,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
-		newDemo(), newLocal(),
+		newDemo(), newLocal(), newChaos(),
 		newData(), newJob(), newCheckpoint(), newEvaluate(), newEmbed(), newReproduce(), newBench(),
 		newCoordinator(), newWorker(), newVersion(),
 	)

@@ -37,11 +37,17 @@ type supervised struct {
 	out  io.Writer
 	mu   sync.Mutex
 	held map[ringleader.Step]chan struct{}
+
+	troubles *troubles // nil: orders to make some are not obeyed
 }
 
-func newSupervised(ctx context.Context, in io.Reader, out io.Writer) *supervised {
-	s := &supervised{out: out, held: map[ringleader.Step]chan struct{}{}}
+// newSupervised begins to listen. The process waits at the steps in hold.
+func newSupervised(ctx context.Context, in io.Reader, out io.Writer, hold []int64, t *troubles) *supervised {
+	s := &supervised{out: out, held: map[ringleader.Step]chan struct{}{}, troubles: t}
 	s.ctx, s.stop = context.WithCancel(ctx)
+	for _, n := range hold { // before the parent can say "go"
+		s.held[ringleader.Step(n)] = make(chan struct{})
+	}
 	go s.listen(in)
 	return s
 }
@@ -59,16 +65,14 @@ func (s *supervised) listen(in io.Reader) {
 			if step, err := strconv.ParseInt(arg, 10, 64); err == nil {
 				s.release(ringleader.Step(step))
 			}
+		default:
+			if s.troubles != nil {
+				s.troubles.obey(word, arg)
+			}
 		}
 	}
 	if s.ctx.Err() == nil {
 		os.Exit(exitInterrupted)
-	}
-}
-
-func (s *supervised) hold(steps []int64) {
-	for _, n := range steps {
-		s.held[ringleader.Step(n)] = make(chan struct{})
 	}
 }
 
@@ -115,12 +119,14 @@ func (s *supervised) Completed(ctx context.Context, r worker.StepReport) {
 	gate := s.gate(r.Step)
 	s.say(event{Event: "step", Generation: r.Generation, Rank: r.Rank, Size: r.Size, Step: r.Step,
 		Loss: r.Loss, Users: r.Users, Tokens: r.Tokens, Seconds: r.Seconds})
-	if gate == nil {
-		return
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+		}
 	}
-	select {
-	case <-gate:
-	case <-ctx.Done():
-	case <-s.ctx.Done():
+	if s.troubles != nil && s.troubles.memory != nil {
+		s.troubles.memory.betweenSteps()
 	}
 }

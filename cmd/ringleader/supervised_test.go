@@ -14,8 +14,7 @@ import (
 func TestSupervised(t *testing.T) {
 	orders, tell := io.Pipe()
 	said, out := io.Pipe()
-	s := newSupervised(t.Context(), orders, out)
-	s.hold([]int64{2, 3})
+	s := newSupervised(t.Context(), orders, out, []int64{2, 3}, nil)
 	lines := bufio.NewScanner(said)
 	next := func() (e event) {
 		t.Helper()

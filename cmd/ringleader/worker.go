@@ -27,7 +27,7 @@ func newWorker() *cobra.Command {
 	var o struct {
 		dir, cache, id, device, bind, advertise, isa string
 		lanes                                        int
-		insecure, supervised                         bool
+		insecure, supervised, troubled               bool
 		hold                                         []int64
 	}
 	cmd := &cobra.Command{
@@ -59,7 +59,14 @@ func newWorker() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, dev.Close()) }()
-			listener, err := net.Listen("tcp", o.bind)
+			cfg := worker.Config{OpenStore: openStore}
+			var made *troubles
+			listen := func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+			if o.troubled {
+				made = &troubles{memory: newMemory(dev)}
+				dev, listen, cfg.Dial, cfg.OpenStore = made.memory, made.net.Listen, made.net.Dial, made.openStore
+			}
+			listener, err := listen(o.bind)
 			if err != nil {
 				return withCode(exitInput, fmt.Errorf("--bind %s: %w", o.bind, err))
 			}
@@ -73,16 +80,13 @@ func newWorker() *cobra.Command {
 			if o.cache == "" {
 				o.cache = o.dir
 			}
-			cfg := worker.Config{
-				ID: ringleader.WorkerID(o.id), Host: host, Coordinators: cluster.coordinators, Token: token,
-				Listener: listener, Advertise: o.advertise, Dir: o.cache, Device: dev, OpenStore: openStore,
-				Evaluate: evaluateBeside(dev), Libraries: libraries(), Program: version, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-			}
+			cfg.ID, cfg.Host, cfg.Coordinators, cfg.Token = ringleader.WorkerID(o.id), host, cluster.coordinators, token
+			cfg.Listener, cfg.Advertise, cfg.Dir, cfg.Device = listener, o.advertise, o.cache, dev
+			cfg.Evaluate, cfg.Libraries, cfg.Program, cfg.Log = evaluateBeside(dev), libraries(), version, slog.New(slog.NewTextHandler(os.Stderr, nil))
 			ctx := cmd.Context()
 			if o.supervised {
-				s := newSupervised(ctx, os.Stdin, os.Stdout)
+				s := newSupervised(ctx, os.Stdin, os.Stdout, o.hold, made)
 				defer s.stop()
-				s.hold(o.hold)
 				cfg.Observer, ctx = s, s.ctx
 			}
 			return worker.Run(ctx, cfg)
@@ -100,8 +104,10 @@ func newWorker() *cobra.Command {
 	f.IntVar(&o.lanes, "lanes", 0, "shards computed at a time (default: one for each CPU)")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&o.supervised, "supervised", false, "")
+	f.BoolVar(&o.troubled, "troubled", false, "")
 	f.Int64SliceVar(&o.hold, "hold", nil, "")
 	hide(cmd, "supervised")
+	hide(cmd, "troubled")
 	hide(cmd, "hold")
 	must(cmd.MarkFlagRequired("dir"))
 	return cmd

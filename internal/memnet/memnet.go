@@ -17,6 +17,7 @@ type Network struct {
 	mu    sync.Mutex
 	hosts map[string]*bufconn.Listener
 	off   map[string]bool
+	apart map[[2]string]bool // pairs of hosts, in order
 	wires map[*wire]bool
 }
 
@@ -29,7 +30,7 @@ type wire struct {
 
 // New is a network without hosts.
 func New() *Network {
-	return &Network{hosts: map[string]*bufconn.Listener{}, off: map[string]bool{}, wires: map[*wire]bool{}}
+	return &Network{hosts: map[string]*bufconn.Listener{}, off: map[string]bool{}, apart: map[[2]string]bool{}, wires: map[*wire]bool{}}
 }
 
 // Listen puts a host onto the network, or a new listener into the place of its old one.
@@ -58,7 +59,7 @@ func (a address) String() string { return string(a) }
 func (n *Network) Dialer(from string) func(ctx context.Context, to string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		n.mu.Lock()
-		host, off := n.hosts[to], n.off[from] || n.off[to]
+		host, off := n.hosts[to], n.off[from] || n.off[to] || n.apart[pair(from, to)]
 		n.mu.Unlock()
 		if host == nil || off {
 			return nil, fmt.Errorf("dial %s from %s: %w", to, from, syscall.ECONNREFUSED)
@@ -79,9 +80,30 @@ func (n *Network) Dialer(from string) func(ctx context.Context, to string) (net.
 func (n *Network) Cut(host string, off bool) {
 	n.mu.Lock()
 	n.off[host] = off
+	n.mu.Unlock()
+	if off {
+		n.cut(func(w *wire) bool { return w.from == host || w.to == host })
+	}
+}
+
+// Sever cuts the cable between two hosts, or mends it. All others still reach both.
+func (n *Network) Sever(a, b string, off bool) {
+	n.mu.Lock()
+	n.apart[pair(a, b)] = off
+	n.mu.Unlock()
+	if off {
+		n.cut(func(w *wire) bool { return pair(w.from, w.to) == pair(a, b) })
+	}
+}
+
+func pair(a, b string) [2]string { return [2]string{min(a, b), max(a, b)} }
+
+// cut ends connections.
+func (n *Network) cut(which func(*wire) bool) {
+	n.mu.Lock()
 	var broken []*wire
 	for w := range n.wires {
-		if off && (w.from == host || w.to == host) {
+		if which(w) {
 			broken = append(broken, w)
 		}
 	}

@@ -49,3 +49,43 @@ func TestCut(t *testing.T) {
 		t.Error("a host that was put back is still cut off")
 	}
 }
+
+// TestSever: two hosts lose each other, and nobody else.
+func TestSever(t *testing.T) {
+	n := New()
+	l, err := n.Listen("b:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+		}
+	}()
+	a, err := n.Dialer("a:1")(t.Context(), "b:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Sever("b:1", "a:1", true)
+	if _, err := a.Write([]byte("x")); err == nil {
+		t.Error("the connection is still there")
+	}
+	if _, err := n.Dialer("a:1")(t.Context(), "b:1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial: %v, want it refused", err)
+	}
+	c, err := n.Dialer("c:1")(t.Context(), "b:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n.Sever("a:1", "b:1", false)
+	if a, err = n.Dialer("a:1")(t.Context(), "b:1"); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+}

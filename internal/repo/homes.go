@@ -20,6 +20,7 @@ var modules = map[string][]string{
 	"github.com/hashicorp/raft":         {"coordinator"},
 	"github.com/hashicorp/raft-wal":     {"coordinator"},
 	"github.com/hashicorp/go-hclog":     {"coordinator"}, // Raft's logger
+	"github.com/anishathalye/porcupine": {"coordinator"}, // in tests: is a history linearizable
 	"github.com/minio/minio-go/v7":      {"checkpoints/s3", "checkpoints/s3/miniotest"},
 	"github.com/johannesboyne/gofakes3": {"checkpoints/s3"},
 	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer", "serving"},

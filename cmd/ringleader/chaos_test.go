@@ -1,0 +1,60 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPlanChaos: a schedule is a function of seed and round; what it says can be carried out; and every kind of fault comes up.
+func TestPlanChaos(t *testing.T) {
+	seen := map[string]bool{}
+	for round := range 200 {
+		p := planChaos(3, round, chaosRound)
+		if again := planChaos(3, round, chaosRound); !reflect.DeepEqual(p, again) {
+			t.Fatalf("round %d: %+v, and again: %+v", round, p, again)
+		}
+		faults, err := parseFaults(p.Faults)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkFaults(faults, p.Workers, chaosSteps); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		if len(p.Faults) != chaosRound || !slices.IsSortedFunc(faults, func(a, b fault) int { return int(a.step - b.step) }) {
+			t.Errorf("round %d: %v", round, p.Faults)
+		}
+		alive := p.Workers
+		for _, f := range faults {
+			seen[f.kind+":"+f.on] = true
+			switch f.kind {
+			case "kill", "drain":
+				alive--
+			case "join":
+				alive++
+			}
+			if alive < 1 || alive > chaosMost {
+				t.Errorf("round %d: %d workers after %s", round, alive, f.spec)
+			}
+		}
+	}
+	for _, f := range faultTable {
+		if name := f.kind + ":" + f.on; !seen[name] && name != "kill:leader" {
+			t.Errorf("%s never comes up", name)
+		}
+	}
+	if reflect.DeepEqual(planChaos(3, 0, chaosRound), planChaos(4, 0, chaosRound)) || reflect.DeepEqual(planChaos(3, 0, chaosRound), planChaos(3, 1, chaosRound)) {
+		t.Error("two schedules are the same")
+	}
+}
+
+// TestChaosCounts: a fault that found nothing to strike is not counted as one that struck.
+func TestChaosCounts(t *testing.T) {
+	c := &chaos{report: &chaosReport{ByKind: map[string]int{}}}
+	r := &chaosRoundReport{chaosPlan: chaosPlan{Faults: []string{"kill:worker:1@4", "kill:worker:0@5", "cut:leader@6:1s", "flip:worker:2@7"}}}
+	c.count(r, &localReport{Faults: []*faultReport{{Fault: "kill:worker:1@4"}, {Fault: "cut:leader@6:1s"}, {Fault: "flip:worker:2@7", Missed: "why"}}})
+	if c.report.Faults != 2 || c.report.Missed != 2 || c.report.ByKind["kill:worker"] != 1 || c.report.ByKind["cut:leader"] != 1 || strings.Join(r.Missed, " ") != "kill:worker:0@5 flip:worker:2@7" {
+		t.Errorf("%+v, missed %v", c.report, r.Missed)
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/ringleader-dev/ringleader"
+)
+
+// The jobs of chaos: short, of small steps, with checkpoints often enough that some are damaged and some are needed.
+const (
+	chaosSteps        = 60
+	chaosEvery        = 6
+	chaosRound        = 5 // faults that strike one cluster
+	chaosCoordinators = 3
+	chaosMost         = 4 // workers alive at a time
+)
+
+// chaosPlan is the fate of one cluster.
+type chaosPlan struct {
+	Workers int      `json:"workers"`
+	Faults  []string `json:"faults"`
+}
+
+// planChaos is the fate of a round's cluster: a function of its arguments alone, so that a seed finds it again.
+func planChaos(seed uint64, round, faults int) chaosPlan {
+	p := planner{Rand: rand.New(rand.NewPCG(seed, uint64(round)))}
+	p.plan.Workers = 2 + p.IntN(2)
+	for i := range p.plan.Workers {
+		p.alive = append(p.alive, i)
+	}
+	p.started = p.plan.Workers
+	for _, step := range p.steps(faults) {
+		p.plan.Faults = append(p.plan.Faults, p.fault(step))
+	}
+	return p.plan
+}
+
+type planner struct {
+	*rand.Rand
+	plan    chaosPlan
+	alive   []int // start indices
+	started int
+	damaged bool // the newest checkpoint
+}
+
+// steps draws different ones, in order. The first two and the last few are left alone: there must be something to lose, and time to recover.
+func (p *planner) steps(n int) []ringleader.Step {
+	var steps []ringleader.Step
+	for _, s := range p.Perm(chaosSteps - 8)[:n] {
+		steps = append(steps, ringleader.Step(s+3))
+	}
+	slices.Sort(steps)
+	return steps
+}
+
+// fault draws one that can strike, given what is alive.
+func (p *planner) fault(step ringleader.Step) string {
+	if p.damaged && p.IntN(2) == 0 { // now the checkpoint is wanted
+		p.damaged = false
+		return fmt.Sprintf("restart:workers@%d", step)
+	}
+	for {
+		f := faultTable[p.IntN(len(faultTable))]
+		switch {
+		case f.kind == "kill" && f.on == onLeader: // two in one cluster would leave it without a majority: it is restarted instead
+			continue
+		case (f.kind == "kill" || f.kind == "drain") && len(p.alive) < 2, f.kind == "join" && len(p.alive) >= chaosMost:
+			continue
+		}
+		p.damaged = p.damaged || f.on == onCheckpoint
+		s := f.kind + ":" + f.on
+		switch {
+		case f.kind == "join":
+			p.alive, p.started = append(p.alive, p.started), p.started+1
+		case f.on == onWorker:
+			i := p.IntN(len(p.alive))
+			s += fmt.Sprintf(":%d", p.alive[i])
+			if f.kind == "kill" || f.kind == "drain" {
+				p.alive = slices.Delete(p.alive, i, i+1)
+			}
+		}
+		s += fmt.Sprintf("@%d", step)
+		if f.lasts {
+			s += fmt.Sprintf(":%dms", 100*(2+p.IntN(19))) // below and above the deadline for hangs
+		}
+		return s
+	}
+}

@@ -1,0 +1,174 @@
+// Package faultnet is TCP of a process that can be cut off, slowed down, and have a bit of what it sends flipped: for programs that show what they
+// survive. It needs no rights on the machine, and tells the peers nothing that a broken cable would not.
+package faultnet
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// Network is one process's way to all others. The zero value works as TCP does. Its methods may be called from several goroutines.
+type Network struct {
+	mu      sync.Mutex
+	healed  chan struct{} // closed at the end of the cut; nil: connected
+	delay   time.Duration
+	garble  bool
+	orphans []net.Conn // closed while cut off: the peers must not hear of it yet
+}
+
+// Cut takes the process off the network, or puts it back: what is sent and received waits meanwhile, as it does in kernels that retransmit.
+func (n *Network) Cut(off bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case off && n.healed == nil:
+		n.healed = make(chan struct{})
+	case !off && n.healed != nil:
+		close(n.healed)
+		n.healed = nil
+		for _, c := range n.orphans {
+			_ = c.Close() // nobody uses it any more
+		}
+		n.orphans = nil
+	}
+}
+
+// Slow delays every write; 0 ends that.
+func (n *Network) Slow(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay = d
+}
+
+// Garble flips a bit of the next large message that is sent.
+func (n *Network) Garble() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.garble = true
+}
+
+// Listen listens on a TCP address.
+func (n *Network) Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return listener{l, n}, nil
+}
+
+// Dial connects to a TCP address. While the process is cut off it waits, as for an answer.
+func (n *Network) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	if healed := n.off(); healed != nil {
+		select {
+		case <-healed:
+		case <-ctx.Done():
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
+		}
+	}
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return n.wrap(c), nil
+}
+
+func (n *Network) off() chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.healed
+}
+
+func (n *Network) wrap(c net.Conn) net.Conn { return &conn{Conn: c, n: n, closed: make(chan struct{})} }
+
+type listener struct {
+	net.Listener
+	n *Network
+}
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.n.wrap(c), nil
+}
+
+type conn struct {
+	net.Conn
+	n      *Network
+	once   sync.Once
+	closed chan struct{}
+}
+
+// pass waits while the process is cut off.
+func (c *conn) pass() error {
+	for {
+		healed := c.n.off()
+		if healed == nil {
+			return nil
+		}
+		select {
+		case <-healed:
+		case <-c.closed:
+			return net.ErrClosed
+		}
+	}
+}
+
+// Read implements net.Conn. What has arrived during a cut is seen after it.
+func (c *conn) Read(b []byte) (int, error) {
+	k, err := c.Conn.Read(b)
+	if lost := c.pass(); lost != nil {
+		return 0, lost
+	}
+	return k, err
+}
+
+// garbled is how long a message is that may be garbled: shorter ones are not data.
+const garbled = 1 << 10
+
+// Write implements net.Conn.
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.pass(); err != nil {
+		return 0, err
+	}
+	c.n.mu.Lock()
+	delay := c.n.delay
+	hit := c.n.garble && len(b) >= garbled
+	if hit {
+		c.n.garble = false
+	}
+	c.n.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-c.closed:
+			return 0, net.ErrClosed
+		}
+	}
+	if hit {
+		b = append([]byte(nil), b...)
+		b[len(b)/2] ^= 1 << 3
+	}
+	return c.Conn.Write(b)
+}
+
+// Close implements net.Conn. The peer does not hear of it before the cut ends.
+func (c *conn) Close() (err error) {
+	err = net.ErrClosed
+	c.once.Do(func() {
+		close(c.closed)
+		c.n.mu.Lock()
+		defer c.n.mu.Unlock()
+		if c.n.healed == nil {
+			err = c.Conn.Close()
+			return
+		}
+		err = c.Conn.SetDeadline(time.Unix(1, 0)) // ends what is waiting
+		c.n.orphans = append(c.n.orphans, c.Conn)
+	})
+	return err
+}
