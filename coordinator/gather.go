@@ -162,6 +162,16 @@ func (l *leadership) onCheckpointFailed(sess *session, m *rpcpb.CheckpointFailed
 	return l.note(j.Id, fmt.Sprintf("checkpoint at step %d skipped: worker %s: %s", m.Step, sess.id, m.Error))
 }
 
+// onEvaluated: the score decides with which checkpoints stay.
+func (l *leadership) onEvaluated(m *rpcpb.Evaluated) error {
+	text := fmt.Sprintf("evaluation at step %d: %s", m.Step, m.Text)
+	if m.Score == nil {
+		return l.note(m.JobId, text)
+	}
+	_, _, err := l.try(&logpb.Command{Command: &logpb.Command_JobEvaluated{JobEvaluated: &logpb.JobEvaluated{JobId: m.JobId, Step: m.Step, Text: text, Score: *m.Score}}})
+	return err
+}
+
 // onCheckpointUnusable: the next generation resumes from an older one. If the job was told to begin there, there is none.
 func (l *leadership) onCheckpointUnusable(sess *session, m *rpcpb.CheckpointUnusable) error {
 	j := l.member(m.JobId, m.Generation, sess.id)

@@ -26,7 +26,7 @@ func (l *leadership) info(j *logpb.Job) *rpcpb.JobInfo {
 	for _, c := range j.Checkpoints {
 		if c.Refused == "" {
 			i.Checkpoints = append(i.Checkpoints, &rpcpb.CheckpointInfo{Step: c.Step, Directory: c.Directory, StateDigest: c.StateDigest,
-				ManifestSha256: c.ManifestSha256, Generation: c.Generation, Final: c.Final})
+				ManifestSha256: c.ManifestSha256, Generation: c.Generation, Final: c.Final, Score: c.Score})
 		}
 	}
 	for _, e := range j.Events {

@@ -114,7 +114,8 @@ func demand(spec []byte) (*logpb.Demand, error) {
 	return &logpb.Demand{
 		Name: s.Name, JobDigest: s.What.Digest().String(), Store: s.How.Store, Device: s.How.Device, Mixed: s.What.Mixed == "allow",
 		Shards: int32(s.What.Shards), MinWorkers: int32(w.Min), MaxWorkers: int32(w.Max), Priority: int32(s.How.Priority),
-		Steps: s.What.Steps, StopAt: s.How.StopAt, KeepCheckpoints: int32(s.How.Checkpoint.Keep), HolderMs: time.Duration(s.How.Deadlines.Holder).Milliseconds(),
+		Steps: s.What.Steps, StopAt: s.How.StopAt, HolderMs: time.Duration(s.How.Deadlines.Holder).Milliseconds(),
+		KeepCheckpoints: int32(s.How.Checkpoint.Keep), KeepEvery: s.How.Checkpoint.KeepEvery, KeepBest: int32(s.How.Checkpoint.KeepBest),
 	}, nil
 }
 

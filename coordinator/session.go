@@ -208,7 +208,7 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 		return l.onCheckpointUnusable(sess, m.CheckpointUnusable)
 	case *rpcpb.AttachRequest_Evaluated:
 		if l.member(m.Evaluated.JobId, m.Evaluated.Generation, sess.id) != nil {
-			return l.note(m.Evaluated.JobId, fmt.Sprintf("evaluation at step %d: %s", m.Evaluated.Step, m.Evaluated.Text))
+			return l.onEvaluated(m.Evaluated)
 		}
 	case *rpcpb.AttachRequest_JobFailed:
 		if l.member(m.JobFailed.JobId, m.JobFailed.Generation, sess.id) != nil {

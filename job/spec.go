@@ -108,8 +108,10 @@ type How struct {
 
 // Checkpoint is the cadence and retention of checkpoints.
 type Checkpoint struct {
-	Every int64 `yaml:"every" json:"every"` // steps; 0 = only the final one
-	Keep  int   `yaml:"keep" json:"keep"`   // newest verified ones that are kept
+	Every     int64 `yaml:"every" json:"every"`                    // steps; 0 = only the final one
+	Keep      int   `yaml:"keep" json:"keep"`                      // newest verified ones that are kept
+	KeepEvery int64 `yaml:"keep_every" json:"keep_every,omitzero"` // those at multiples of so many steps are kept for good; 0 = none
+	KeepBest  int   `yaml:"keep_best" json:"keep_best,omitzero"`   // so many with the best Recall@10 of how.evaluate are kept; 0 = none
 }
 
 // Evaluate is the cadence of evaluations during training.

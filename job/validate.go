@@ -198,9 +198,8 @@ func (c *checker) how(h *How, w *What) {
 	if h.Store != "" { // whoever submits or runs the job knows whether there is a default
 		c.place("how.store", h.Store, "s3://bucket/checkpoints")
 	}
-	c.whole("how.checkpoint.every", h.Checkpoint.Every, 0, maxSteps)
-	c.whole("how.checkpoint.keep", int64(h.Checkpoint.Keep), 1, 1<<10)
 	c.whole("how.evaluate.every", h.Evaluate.Every, 0, maxSteps)
+	c.retention(&h.Checkpoint, h.Evaluate.Every)
 	c.whole("how.workers.min", int64(h.Workers.Min), 1, maxShards)
 	c.whole("how.workers.max", int64(h.Workers.Max), 1, maxShards)
 	if h.Workers.Max > shards && shards > 0 {
@@ -219,6 +218,21 @@ func (c *checker) how(h *How, w *What) {
 	c.duration("how.deadlines.store", h.Deadlines.Store, time.Hour)
 	c.duration("how.deadlines.holder", h.Deadlines.Holder, 24*time.Hour)
 	c.duration("how.deadlines.assemble", h.Deadlines.Assemble, time.Hour)
+}
+
+// retention wants that what is to be kept exists: a checkpoint at every step that is kept for good, and at every one that is evaluated.
+func (c *checker) retention(k *Checkpoint, evaluate int64) {
+	c.whole("how.checkpoint.every", k.Every, 0, maxSteps)
+	c.whole("how.checkpoint.keep", int64(k.Keep), 1, 1<<10)
+	c.whole("how.checkpoint.keep_every", k.KeepEvery, 0, maxSteps)
+	c.whole("how.checkpoint.keep_best", int64(k.KeepBest), 0, 1<<10)
+	multiple := func(x int64) bool { return k.Every > 0 && x > 0 && x%k.Every == 0 }
+	if k.KeepEvery > 0 && !multiple(k.KeepEvery) {
+		c.fail("how.checkpoint.keep_every", "is %d; want a multiple of how.checkpoint.every, which is %d", k.KeepEvery, k.Every)
+	}
+	if k.KeepBest > 0 && !multiple(evaluate) {
+		c.fail("how.checkpoint.keep_best", "is %d; want how.evaluate.every, which is %d, to be a multiple of how.checkpoint.every, which is %d", k.KeepBest, evaluate, k.Every)
+	}
 }
 
 func (c *checker) duration(field string, d Duration, most time.Duration) {

@@ -16,7 +16,7 @@ func (g *generation) evaluate() error {
 		return nil
 	}
 	if !g.evaluating.CompareAndSwap(false, true) {
-		g.evaluated(r.step, "skipped: the one before it is still running")
+		g.evaluated(r.step, "skipped: the one before it is still running", nil)
 		return nil
 	}
 	st, err := r.snapshot()
@@ -25,18 +25,18 @@ func (g *generation) evaluate() error {
 	}
 	g.saver.background(func(ctx context.Context) {
 		defer g.evaluating.Store(false)
-		text, err := g.agent.cfg.Evaluate(ctx, r.what, r.data, st.Params)
-		if err != nil {
-			text = "failed: " + err.Error()
-		}
-		if ctx.Err() == nil {
-			g.evaluated(st.Step, text)
+		switch e, err := g.agent.cfg.Evaluate(ctx, r.what, r.data, st.Params); {
+		case ctx.Err() != nil:
+		case err != nil:
+			g.evaluated(st.Step, "failed: "+err.Error(), nil)
+		default:
+			g.evaluated(st.Step, e.Text, &e.Score)
 		}
 	})
 	return nil
 }
 
-func (g *generation) evaluated(step ringleader.Step, text string) {
+func (g *generation) evaluated(step ringleader.Step, text string, score *float64) {
 	g.agent.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Evaluated{Evaluated: &rpcpb.Evaluated{
-		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(step), Text: text}}})
+		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(step), Text: text, Score: score}}})
 }

@@ -50,8 +50,14 @@ type Config struct {
 	Observer Observer // nil: Ignore
 }
 
-// Evaluate scores the parameters of a state in a few words. It runs beside training and must leave its inputs alone.
-type Evaluate func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (string, error)
+// Evaluate scores the parameters of a state. It runs beside training and must leave its inputs alone.
+type Evaluate func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (Evaluation, error)
+
+// Evaluation is what the parameters are worth.
+type Evaluation struct {
+	Text  string  // for people
+	Score float64 // the higher the better: it decides with which checkpoints are kept
+}
 
 // Observer follows a worker from inside its process.
 type Observer interface {

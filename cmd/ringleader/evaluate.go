@@ -107,13 +107,14 @@ func evaluateCheckpoint(ctx context.Context, checkpoint, data string, warn io.Wr
 // evaluateBeside is how a worker serves how.evaluate: the model alone, because the baselines do not change, and on one thread,
 // because the others train.
 func evaluateBeside(dev device.Device) worker.Evaluate {
-	return func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (string, error) {
+	return func(ctx context.Context, what job.What, data *dataset.Dataset, params []checkpoints.Tensor) (worker.Evaluation, error) {
 		r, err := evaluation.Run(ctx, evaluation.Options{Data: data, Job: what, Params: params, Device: dev, Threads: 1, SkipBaselines: true})
 		if err != nil {
-			return "", err
+			return worker.Evaluation{}, err
 		}
-		return fmt.Sprintf("Recall@10 %.4f (%.4f-%.4f), new only %.4f (%.4f-%.4f)", r.RecallAt10, r.Interval[0], r.Interval[1],
-			r.NewOnly.RecallAt10, r.NewOnly.Interval[0], r.NewOnly.Interval[1]), nil
+		text := fmt.Sprintf("Recall@10 %.4f (%.4f-%.4f), new only %.4f (%.4f-%.4f)", r.RecallAt10, r.Interval[0], r.Interval[1],
+			r.NewOnly.RecallAt10, r.NewOnly.Interval[0], r.NewOnly.Interval[1])
+		return worker.Evaluation{Text: text, Score: r.RecallAt10}, nil
 	}
 }
 

@@ -61,6 +61,8 @@ func (s *State) apply(index uint64, cmd *logpb.Command) (Result, error) {
 		return s.edit(c.JobFinished.JobId, func(j *logpb.Job, _ *Result) error { return finish(j, ms, c.JobFinished) })
 	case *logpb.Command_JobFailed:
 		return s.edit(c.JobFailed.JobId, func(j *logpb.Job, r *Result) error { return fail(j, r, ms, c.JobFailed) })
+	case *logpb.Command_JobEvaluated:
+		return s.edit(c.JobEvaluated.JobId, func(j *logpb.Job, _ *Result) error { return evaluated(j, ms, c.JobEvaluated) })
 	case *logpb.Command_JobNoted:
 		return s.edit(c.JobNoted.JobId, func(j *logpb.Job, _ *Result) error { note(j, ms, c.JobNoted.Text); return nil })
 	}

@@ -70,8 +70,8 @@ func checkJob(j *logpb.Job) (errs []error) {
 	if j.State == logpb.JobState_JOB_STATE_SUCCEEDED && !anyFinal(j) {
 		bad("succeeded without a final checkpoint")
 	}
-	if len(j.Events) > MaxEvents || len(j.Generations) > MaxGenerations || len(j.Checkpoints) > MaxCheckpoints {
-		bad("%d events, %d generations, %d checkpoints", len(j.Events), len(j.Generations), len(j.Checkpoints))
+	if len(j.Events) > MaxEvents || len(j.Generations) > MaxGenerations || len(j.Checkpoints) > MaxCheckpoints || len(j.Scores) > MaxScores {
+		bad("%d events, %d generations, %d checkpoints, %d scores", len(j.Events), len(j.Generations), len(j.Checkpoints), len(j.Scores))
 	}
 	for i := 1; i < len(j.Events); i++ {
 		if j.Events[i].Number != j.Events[i-1].Number+1 {
@@ -115,6 +115,11 @@ func checkCheckpoints(j *logpb.Job) (errs []error) {
 		}
 		if c.Generation > Current(j).GetNumber() {
 			errs = append(errs, fmt.Errorf("checkpoint at step %d of generation %d", c.Step, c.Generation))
+		}
+	}
+	for i, s := range j.Scores {
+		if _, found := checkpointAt(j, s.Step); found || i > 0 && s.Step <= j.Scores[i-1].Step {
+			errs = append(errs, fmt.Errorf("score of step %d: there is a checkpoint, or it is out of order", s.Step))
 		}
 	}
 	for _, r := range j.Retired {

@@ -30,8 +30,9 @@ func commit(j *logpb.Job, r *Result, ms int64, c *logpb.CheckpointCommitted) err
 		return fmt.Errorf("commit checkpoint at step %d: %w", cp.Step, err)
 	}
 	cp = proto.CloneOf(cp)
-	cp.CommittedMs, cp.Refused = ms, ""
+	cp.CommittedMs, cp.Refused, cp.Score = ms, "", takeScore(j, cp.Step)
 	if found {
+		cp.Score = j.Checkpoints[at].Score
 		j.Checkpoints[at] = cp
 	} else {
 		j.Checkpoints = slices.Insert(j.Checkpoints, at, cp)
@@ -57,39 +58,6 @@ func endByCheckpoint(j *logpb.Job, ms int64, cp *logpb.Checkpoint, pause bool) {
 	case cp.Final:
 		become(j, ms, logpb.JobState_JOB_STATE_SUCCEEDED, fmt.Sprintf("finished at step %d", cp.Step))
 	}
-}
-
-// retain gives up what is beyond the newest keep_checkpoints good ones; never the last good one. What this commit and the
-// one before it gave up is told again, in case that the one who deletes has not heard.
-func retain(j *logpb.Job, committed *logpb.Checkpoint) {
-	last := int64(-1)
-	if n := len(j.Retired); n > 0 {
-		last = j.Retired[n-1].ByStep
-	}
-	j.Retired = slices.DeleteFunc(j.Retired, func(r *logpb.Retired) bool {
-		return r.ByStep != last || r.Directory == committed.Directory
-	})
-	good, first := 0, 0 // checkpoints[first:] are kept
-	for i, c := range slices.Backward(j.Checkpoints) {
-		if keep := int(j.Demand.KeepCheckpoints); keep > 0 && good >= keep {
-			first = i + 1
-			break
-		}
-		if c.Refused == "" {
-			good++
-		}
-	}
-	for _, c := range j.Checkpoints[:first] {
-		// A commit below older ones (redone after going back) may be its own victim; it stays for one more round.
-		if c.Directory != committed.Directory {
-			j.Retired = append(j.Retired, &logpb.Retired{Directory: c.Directory, ByStep: committed.Step})
-		}
-	}
-	kept := j.Checkpoints[first:]
-	if !slices.Contains(kept, committed) {
-		kept = slices.Insert(slices.Clone(kept), 0, committed)
-	}
-	j.Checkpoints = newest(kept, MaxCheckpoints)
 }
 
 func directories(retired []*logpb.Retired) []string {

@@ -32,6 +32,7 @@ const (
 	MaxEvents      = 1_000 // per job
 	MaxGenerations = 100   // per job, newest
 	MaxCheckpoints = 1_000 // per job, newest
+	MaxScores      = 64    // per job, of steps without a checkpoint
 	MaxSpec        = 256 << 10
 	maxText        = 1_000
 )

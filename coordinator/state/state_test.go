@@ -325,10 +325,10 @@ func random(r *rand.Rand, v View) *logpb.Command {
 	if r.IntN(30) == 0 {
 		digest = "e"
 	}
-	switch r.IntN(13) {
+	switch r.IntN(15) {
 	case 0:
 		d := demand()
-		d.KeepCheckpoints = int32(r.IntN(3))
+		d.KeepCheckpoints, d.KeepEvery, d.KeepBest = int32(r.IntN(3)), int64(r.IntN(3)*20), int32(r.IntN(3))
 		d.MaxWorkers = int32(1 + r.IntN(4))
 		return submitted(job+fmt.Sprint(r.IntN(2))[:r.IntN(2)], []string{"", job}[r.IntN(2)], d)
 	case 1:
@@ -347,7 +347,9 @@ func random(r *rand.Rand, v View) *logpb.Command {
 		return controlled(job, logpb.JobAction(r.IntN(5)))
 	case 10:
 		return finished(job, []logpb.JobState{logpb.JobState_JOB_STATE_PAUSED, logpb.JobState_JOB_STATE_CANCELLED, logpb.JobState_JOB_STATE_FAILED}[r.IntN(3)])
-	case 11:
+	case 11, 12:
+		return scored(job, step, r.Float64())
+	case 13:
 		return &logpb.Command{Command: &logpb.Command_JobFinishing{JobFinishing: &logpb.JobFinishing{JobId: job, Generation: gen}}}
 	}
 	if r.IntN(4) == 0 {

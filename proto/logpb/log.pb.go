@@ -158,6 +158,7 @@ type Command struct {
 	//	*Command_JobFinished
 	//	*Command_JobFailed
 	//	*Command_JobNoted
+	//	*Command_JobEvaluated
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -315,6 +316,15 @@ func (x *Command) GetJobNoted() *JobNoted {
 	return nil
 }
 
+func (x *Command) GetJobEvaluated() *JobEvaluated {
+	if x != nil {
+		if x, ok := x.Command.(*Command_JobEvaluated); ok {
+			return x.JobEvaluated
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -367,6 +377,10 @@ type Command_JobNoted struct {
 	JobNoted *JobNoted `protobuf:"bytes,21,opt,name=job_noted,json=jobNoted,proto3,oneof"`
 }
 
+type Command_JobEvaluated struct {
+	JobEvaluated *JobEvaluated `protobuf:"bytes,22,opt,name=job_evaluated,json=jobEvaluated,proto3,oneof"`
+}
+
 func (*Command_JobSubmitted) isCommand_Command() {}
 
 func (*Command_JobControlled) isCommand_Command() {}
@@ -390,6 +404,8 @@ func (*Command_JobFinished) isCommand_Command() {}
 func (*Command_JobFailed) isCommand_Command() {}
 
 func (*Command_JobNoted) isCommand_Command() {}
+
+func (*Command_JobEvaluated) isCommand_Command() {}
 
 // JobSubmitted admits a job. The same key with the same spec and resume point is a duplicate and changes nothing.
 type JobSubmitted struct {
@@ -493,6 +509,8 @@ type Demand struct {
 	StopAt          int64                  `protobuf:"varint,11,opt,name=stop_at,json=stopAt,proto3" json:"stop_at,omitempty"`                            // 0: the end
 	KeepCheckpoints int32                  `protobuf:"varint,12,opt,name=keep_checkpoints,json=keepCheckpoints,proto3" json:"keep_checkpoints,omitempty"` // 0: all
 	HolderMs        int64                  `protobuf:"varint,13,opt,name=holder_ms,json=holderMs,proto3" json:"holder_ms,omitempty"`                      // 0: the coordinator's default
+	KeepEvery       int64                  `protobuf:"varint,14,opt,name=keep_every,json=keepEvery,proto3" json:"keep_every,omitempty"`                   // checkpoints at multiples of it stay for good; 0: none
+	KeepBest        int32                  `protobuf:"varint,15,opt,name=keep_best,json=keepBest,proto3" json:"keep_best,omitempty"`                      // this many with the highest scores stay
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -614,6 +632,20 @@ func (x *Demand) GetKeepCheckpoints() int32 {
 func (x *Demand) GetHolderMs() int64 {
 	if x != nil {
 		return x.HolderMs
+	}
+	return 0
+}
+
+func (x *Demand) GetKeepEvery() int64 {
+	if x != nil {
+		return x.KeepEvery
+	}
+	return 0
+}
+
+func (x *Demand) GetKeepBest() int32 {
+	if x != nil {
+		return x.KeepBest
 	}
 	return 0
 }
@@ -1225,6 +1257,75 @@ func (x *JobNoted) GetText() string {
 	return ""
 }
 
+// JobEvaluated: the state of a step was scored; the higher the better.
+type JobEvaluated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Step          int64                  `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Score         float64                `protobuf:"fixed64,4,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobEvaluated) Reset() {
+	*x = JobEvaluated{}
+	mi := &file_logpb_log_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobEvaluated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobEvaluated) ProtoMessage() {}
+
+func (x *JobEvaluated) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobEvaluated.ProtoReflect.Descriptor instead.
+func (*JobEvaluated) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *JobEvaluated) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *JobEvaluated) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *JobEvaluated) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *JobEvaluated) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 // Snapshot is the whole state. On disk its CRC32C follows it.
 type Snapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1237,7 +1338,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1350,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1363,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Snapshot) GetIndex() uint64 {
@@ -1307,13 +1408,14 @@ type Job struct {
 	Checkpoints    []*Checkpoint          `protobuf:"bytes,16,rep,name=checkpoints,proto3" json:"checkpoints,omitempty"` // Invariant: by increasing step, no step twice
 	Retired        []*Retired             `protobuf:"bytes,17,rep,name=retired,proto3" json:"retired,omitempty"`         // given up by retention, newest last, bounded. Invariant: none of them is in checkpoints
 	Events         []*Event               `protobuf:"bytes,18,rep,name=events,proto3" json:"events,omitempty"`           // newest last, bounded. Invariant: numbers are consecutive
+	Scores         []*Score               `protobuf:"bytes,19,rep,name=scores,proto3" json:"scores,omitempty"`           // of steps without a checkpoint, yet; newest last, bounded. Invariant: by increasing step, no step of a checkpoint
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1427,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1440,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Job) GetId() string {
@@ -1467,6 +1569,13 @@ func (x *Job) GetEvents() []*Event {
 	return nil
 }
 
+func (x *Job) GetScores() []*Score {
+	if x != nil {
+		return x.Scores
+	}
+	return nil
+}
+
 // Worker is one process with one device.
 type Worker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1483,7 +1592,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1604,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1617,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Worker) GetId() string {
@@ -1578,7 +1687,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1699,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1712,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Generation) GetNumber() uint64 {
@@ -1682,7 +1791,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1803,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1816,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -1749,13 +1858,14 @@ type Checkpoint struct {
 	Final          bool                   `protobuf:"varint,6,opt,name=final,proto3" json:"final,omitempty"`
 	CommittedMs    int64                  `protobuf:"varint,7,opt,name=committed_ms,json=committedMs,proto3" json:"committed_ms,omitempty"`
 	Refused        string                 `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"` // why it does not load; empty: as far as is known it does
+	Score          *float64               `protobuf:"fixed64,9,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1877,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1890,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Checkpoint) GetStep() int64 {
@@ -1839,6 +1949,66 @@ func (x *Checkpoint) GetRefused() string {
 	return ""
 }
 
+func (x *Checkpoint) GetScore() float64 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
+}
+
+// Score is what the state of a step is worth.
+type Score struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          int64                  `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Score         float64                `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Score) Reset() {
+	*x = Score{}
+	mi := &file_logpb_log_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Score) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Score) ProtoMessage() {}
+
+func (x *Score) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Score.ProtoReflect.Descriptor instead.
+func (*Score) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Score) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Score) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 // Retired is a directory that retention gave up; whoever deletes may be told twice.
 type Retired struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1850,7 +2020,7 @@ type Retired struct {
 
 func (x *Retired) Reset() {
 	*x = Retired{}
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2032,7 @@ func (x *Retired) String() string {
 func (*Retired) ProtoMessage() {}
 
 func (x *Retired) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2045,7 @@ func (x *Retired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retired.ProtoReflect.Descriptor instead.
 func (*Retired) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Retired) GetDirectory() string {
@@ -1907,7 +2077,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2089,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2102,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Mark) GetGeneration() uint64 {
@@ -1989,7 +2159,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2171,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2184,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetNumber() uint64 {
@@ -2042,7 +2212,7 @@ var File_logpb_log_proto protoreflect.FileDescriptor
 
 const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
-	"\x0flogpb/log.proto\x12\x11ringleader.log.v1\"\xb7\a\n" +
+	"\x0flogpb/log.proto\x12\x11ringleader.log.v1\"\xff\a\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12F\n" +
 	"\rjob_submitted\x18\n" +
@@ -2059,7 +2229,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fjob_finished\x18\x13 \x01(\v2\x1e.ringleader.log.v1.JobFinishedH\x00R\vjobFinished\x12=\n" +
 	"\n" +
 	"job_failed\x18\x14 \x01(\v2\x1c.ringleader.log.v1.JobFailedH\x00R\tjobFailed\x12:\n" +
-	"\tjob_noted\x18\x15 \x01(\v2\x1b.ringleader.log.v1.JobNotedH\x00R\bjobNotedB\t\n" +
+	"\tjob_noted\x18\x15 \x01(\v2\x1b.ringleader.log.v1.JobNotedH\x00R\bjobNoted\x12F\n" +
+	"\rjob_evaluated\x18\x16 \x01(\v2\x1f.ringleader.log.v1.JobEvaluatedH\x00R\fjobEvaluatedB\t\n" +
 	"\acommand\"\xbe\x01\n" +
 	"\fJobSubmitted\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
@@ -2069,7 +2240,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"resume_url\x18\x05 \x01(\tR\tresumeUrl\x12\x1f\n" +
 	"\vresume_step\x18\x06 \x01(\x03R\n" +
-	"resumeStep\"\xec\x02\n" +
+	"resumeStep\"\xa8\x03\n" +
 	"\x06Demand\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -2087,7 +2258,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	" \x01(\x03R\x05steps\x12\x17\n" +
 	"\astop_at\x18\v \x01(\x03R\x06stopAt\x12)\n" +
 	"\x10keep_checkpoints\x18\f \x01(\x05R\x0fkeepCheckpoints\x12\x1b\n" +
-	"\tholder_ms\x18\r \x01(\x03R\bholderMs\"\\\n" +
+	"\tholder_ms\x18\r \x01(\x03R\bholderMs\x12\x1d\n" +
+	"\n" +
+	"keep_every\x18\x0e \x01(\x03R\tkeepEvery\x12\x1b\n" +
+	"\tkeep_best\x18\x0f \x01(\x05R\bkeepBest\"\\\n" +
 	"\rJobControlled\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x124\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x1c.ringleader.log.v1.JobActionR\x06action\"E\n" +
@@ -2134,11 +2308,16 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\tR\x05error\"5\n" +
 	"\bJobNoted\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x81\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"c\n" +
+	"\fJobEvaluated\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x14\n" +
+	"\x05score\x18\x04 \x01(\x01R\x05score\"\x81\x01\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
 	"\x04jobs\x18\x02 \x03(\v2\x16.ringleader.log.v1.JobR\x04jobs\x123\n" +
-	"\aworkers\x18\x03 \x03(\v2\x19.ringleader.log.v1.WorkerR\aworkers\"\xd0\x05\n" +
+	"\aworkers\x18\x03 \x03(\v2\x19.ringleader.log.v1.WorkerR\aworkers\"\x82\x06\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
@@ -2160,7 +2339,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\vgenerations\x18\x0f \x03(\v2\x1d.ringleader.log.v1.GenerationR\vgenerations\x12?\n" +
 	"\vcheckpoints\x18\x10 \x03(\v2\x1d.ringleader.log.v1.CheckpointR\vcheckpoints\x124\n" +
 	"\aretired\x18\x11 \x03(\v2\x1a.ringleader.log.v1.RetiredR\aretired\x120\n" +
-	"\x06events\x18\x12 \x03(\v2\x18.ringleader.log.v1.EventR\x06events\"\xa1\x02\n" +
+	"\x06events\x18\x12 \x03(\v2\x18.ringleader.log.v1.EventR\x06events\x120\n" +
+	"\x06scores\x18\x13 \x03(\v2\x18.ringleader.log.v1.ScoreR\x06scores\"\xa1\x02\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -2190,7 +2370,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x16\n" +
-	"\x06shards\x18\x04 \x03(\x05R\x06shards\"\xfd\x01\n" +
+	"\x06shards\x18\x04 \x03(\x05R\x06shards\"\xa2\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x1c\n" +
@@ -2202,7 +2382,12 @@ const file_logpb_log_proto_rawDesc = "" +
 	"generation\x12\x14\n" +
 	"\x05final\x18\x06 \x01(\bR\x05final\x12!\n" +
 	"\fcommitted_ms\x18\a \x01(\x03R\vcommittedMs\x12\x18\n" +
-	"\arefused\x18\b \x01(\tR\arefused\"@\n" +
+	"\arefused\x18\b \x01(\tR\arefused\x12\x19\n" +
+	"\x05score\x18\t \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
+	"\x06_score\"1\n" +
+	"\x05Score\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\"@\n" +
 	"\aRetired\x12\x1c\n" +
 	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x17\n" +
 	"\aby_step\x18\x02 \x01(\x03R\x06byStep\"\x95\x01\n" +
@@ -2247,7 +2432,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 }
 
 var file_logpb_log_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_logpb_log_proto_goTypes = []any{
 	(JobState)(0),               // 0: ringleader.log.v1.JobState
 	(JobAction)(0),              // 1: ringleader.log.v1.JobAction
@@ -2265,16 +2450,18 @@ var file_logpb_log_proto_goTypes = []any{
 	(*JobFinished)(nil),         // 13: ringleader.log.v1.JobFinished
 	(*JobFailed)(nil),           // 14: ringleader.log.v1.JobFailed
 	(*JobNoted)(nil),            // 15: ringleader.log.v1.JobNoted
-	(*Snapshot)(nil),            // 16: ringleader.log.v1.Snapshot
-	(*Job)(nil),                 // 17: ringleader.log.v1.Job
-	(*Worker)(nil),              // 18: ringleader.log.v1.Worker
-	(*Generation)(nil),          // 19: ringleader.log.v1.Generation
-	(*Member)(nil),              // 20: ringleader.log.v1.Member
-	(*Checkpoint)(nil),          // 21: ringleader.log.v1.Checkpoint
-	(*Retired)(nil),             // 22: ringleader.log.v1.Retired
-	(*Mark)(nil),                // 23: ringleader.log.v1.Mark
-	(*Event)(nil),               // 24: ringleader.log.v1.Event
-	nil,                         // 25: ringleader.log.v1.Worker.LabelsEntry
+	(*JobEvaluated)(nil),        // 16: ringleader.log.v1.JobEvaluated
+	(*Snapshot)(nil),            // 17: ringleader.log.v1.Snapshot
+	(*Job)(nil),                 // 18: ringleader.log.v1.Job
+	(*Worker)(nil),              // 19: ringleader.log.v1.Worker
+	(*Generation)(nil),          // 20: ringleader.log.v1.Generation
+	(*Member)(nil),              // 21: ringleader.log.v1.Member
+	(*Checkpoint)(nil),          // 22: ringleader.log.v1.Checkpoint
+	(*Score)(nil),               // 23: ringleader.log.v1.Score
+	(*Retired)(nil),             // 24: ringleader.log.v1.Retired
+	(*Mark)(nil),                // 25: ringleader.log.v1.Mark
+	(*Event)(nil),               // 26: ringleader.log.v1.Event
+	nil,                         // 27: ringleader.log.v1.Worker.LabelsEntry
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	3,  // 0: ringleader.log.v1.Command.job_submitted:type_name -> ringleader.log.v1.JobSubmitted
@@ -2289,30 +2476,32 @@ var file_logpb_log_proto_depIdxs = []int32{
 	13, // 9: ringleader.log.v1.Command.job_finished:type_name -> ringleader.log.v1.JobFinished
 	14, // 10: ringleader.log.v1.Command.job_failed:type_name -> ringleader.log.v1.JobFailed
 	15, // 11: ringleader.log.v1.Command.job_noted:type_name -> ringleader.log.v1.JobNoted
-	4,  // 12: ringleader.log.v1.JobSubmitted.demand:type_name -> ringleader.log.v1.Demand
-	1,  // 13: ringleader.log.v1.JobControlled.action:type_name -> ringleader.log.v1.JobAction
-	18, // 14: ringleader.log.v1.WorkerRegistered.worker:type_name -> ringleader.log.v1.Worker
-	19, // 15: ringleader.log.v1.GenerationCreated.generation:type_name -> ringleader.log.v1.Generation
-	21, // 16: ringleader.log.v1.CheckpointCommitted.checkpoint:type_name -> ringleader.log.v1.Checkpoint
-	23, // 17: ringleader.log.v1.ProgressMarked.mark:type_name -> ringleader.log.v1.Mark
-	0,  // 18: ringleader.log.v1.JobFinished.state:type_name -> ringleader.log.v1.JobState
-	17, // 19: ringleader.log.v1.Snapshot.jobs:type_name -> ringleader.log.v1.Job
-	18, // 20: ringleader.log.v1.Snapshot.workers:type_name -> ringleader.log.v1.Worker
-	4,  // 21: ringleader.log.v1.Job.demand:type_name -> ringleader.log.v1.Demand
-	0,  // 22: ringleader.log.v1.Job.state:type_name -> ringleader.log.v1.JobState
-	1,  // 23: ringleader.log.v1.Job.wish:type_name -> ringleader.log.v1.JobAction
-	23, // 24: ringleader.log.v1.Job.mark:type_name -> ringleader.log.v1.Mark
-	19, // 25: ringleader.log.v1.Job.generations:type_name -> ringleader.log.v1.Generation
-	21, // 26: ringleader.log.v1.Job.checkpoints:type_name -> ringleader.log.v1.Checkpoint
-	22, // 27: ringleader.log.v1.Job.retired:type_name -> ringleader.log.v1.Retired
-	24, // 28: ringleader.log.v1.Job.events:type_name -> ringleader.log.v1.Event
-	25, // 29: ringleader.log.v1.Worker.labels:type_name -> ringleader.log.v1.Worker.LabelsEntry
-	20, // 30: ringleader.log.v1.Generation.members:type_name -> ringleader.log.v1.Member
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	16, // 12: ringleader.log.v1.Command.job_evaluated:type_name -> ringleader.log.v1.JobEvaluated
+	4,  // 13: ringleader.log.v1.JobSubmitted.demand:type_name -> ringleader.log.v1.Demand
+	1,  // 14: ringleader.log.v1.JobControlled.action:type_name -> ringleader.log.v1.JobAction
+	19, // 15: ringleader.log.v1.WorkerRegistered.worker:type_name -> ringleader.log.v1.Worker
+	20, // 16: ringleader.log.v1.GenerationCreated.generation:type_name -> ringleader.log.v1.Generation
+	22, // 17: ringleader.log.v1.CheckpointCommitted.checkpoint:type_name -> ringleader.log.v1.Checkpoint
+	25, // 18: ringleader.log.v1.ProgressMarked.mark:type_name -> ringleader.log.v1.Mark
+	0,  // 19: ringleader.log.v1.JobFinished.state:type_name -> ringleader.log.v1.JobState
+	18, // 20: ringleader.log.v1.Snapshot.jobs:type_name -> ringleader.log.v1.Job
+	19, // 21: ringleader.log.v1.Snapshot.workers:type_name -> ringleader.log.v1.Worker
+	4,  // 22: ringleader.log.v1.Job.demand:type_name -> ringleader.log.v1.Demand
+	0,  // 23: ringleader.log.v1.Job.state:type_name -> ringleader.log.v1.JobState
+	1,  // 24: ringleader.log.v1.Job.wish:type_name -> ringleader.log.v1.JobAction
+	25, // 25: ringleader.log.v1.Job.mark:type_name -> ringleader.log.v1.Mark
+	20, // 26: ringleader.log.v1.Job.generations:type_name -> ringleader.log.v1.Generation
+	22, // 27: ringleader.log.v1.Job.checkpoints:type_name -> ringleader.log.v1.Checkpoint
+	24, // 28: ringleader.log.v1.Job.retired:type_name -> ringleader.log.v1.Retired
+	26, // 29: ringleader.log.v1.Job.events:type_name -> ringleader.log.v1.Event
+	23, // 30: ringleader.log.v1.Job.scores:type_name -> ringleader.log.v1.Score
+	27, // 31: ringleader.log.v1.Worker.labels:type_name -> ringleader.log.v1.Worker.LabelsEntry
+	21, // 32: ringleader.log.v1.Generation.members:type_name -> ringleader.log.v1.Member
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -2333,14 +2522,16 @@ func file_logpb_log_proto_init() {
 		(*Command_JobFinished)(nil),
 		(*Command_JobFailed)(nil),
 		(*Command_JobNoted)(nil),
+		(*Command_JobEvaluated)(nil),
 	}
+	file_logpb_log_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

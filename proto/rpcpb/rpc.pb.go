@@ -469,6 +469,7 @@ type CheckpointInfo struct {
 	ManifestSha256 string                 `protobuf:"bytes,4,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
 	Generation     uint64                 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	Final          bool                   `protobuf:"varint,6,opt,name=final,proto3" json:"final,omitempty"`
+	Score          *float64               `protobuf:"fixed64,7,opt,name=score,proto3,oneof" json:"score,omitempty"` // of the evaluation at its step
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -543,6 +544,13 @@ func (x *CheckpointInfo) GetFinal() bool {
 		return x.Final
 	}
 	return false
+}
+
+func (x *CheckpointInfo) GetScore() float64 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
 }
 
 // Event is one line of a job's history.
@@ -2500,6 +2508,7 @@ type Evaluated struct {
 	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	Score         *float64               `protobuf:"fixed64,5,opt,name=score,proto3,oneof" json:"score,omitempty"` // the higher the better; absent if the evaluation was skipped or failed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2560,6 +2569,13 @@ func (x *Evaluated) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Evaluated) GetScore() float64 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
 }
 
 // JobFailed: the job cannot go on, on any worker (bad data, NaN, ...).
@@ -3652,7 +3668,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"first_step\x18\x03 \x01(\x03R\tfirstStep\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x05 \x01(\x03R\tcreatedMs\"\xc4\x01\n" +
+	"created_ms\x18\x05 \x01(\x03R\tcreatedMs\"\xe9\x01\n" +
 	"\x0eCheckpointInfo\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x1c\n" +
 	"\tdirectory\x18\x02 \x01(\tR\tdirectory\x12!\n" +
@@ -3661,7 +3677,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05final\x18\x06 \x01(\bR\x05final\"L\n" +
+	"\x05final\x18\x06 \x01(\bR\x05final\x12\x19\n" +
+	"\x05score\x18\a \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
+	"\x06_score\"L\n" +
 	"\x05Event\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
@@ -3821,14 +3839,16 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"generation\x12\x1d\n" +
 	"\n" +
 	"resume_url\x18\x03 \x01(\tR\tresumeUrl\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"j\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\x8f\x01\n" +
 	"\tEvaluated\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\x03R\x04step\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"X\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x19\n" +
+	"\x05score\x18\x05 \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
+	"\x06_score\"X\n" +
 	"\tJobFailed\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -4101,6 +4121,7 @@ func file_rpcpb_rpc_proto_init() {
 	if File_rpcpb_rpc_proto != nil {
 		return
 	}
+	file_rpcpb_rpc_proto_msgTypes[2].OneofWrappers = []any{}
 	file_rpcpb_rpc_proto_msgTypes[20].OneofWrappers = []any{
 		(*AttachRequest_Register)(nil),
 		(*AttachRequest_Heartbeat)(nil),
@@ -4113,6 +4134,7 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_CheckpointUnusable)(nil),
 		(*AttachRequest_Evaluated)(nil),
 	}
+	file_rpcpb_rpc_proto_msgTypes[31].OneofWrappers = []any{}
 	file_rpcpb_rpc_proto_msgTypes[33].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
