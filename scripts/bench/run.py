@@ -70,16 +70,22 @@ SIZES = {
 }
 
 
+def description(data):
+    return json.loads((pathlib.Path(data) / "dataset.json").read_text())
+
+
 def train_runs(o, data, size):
-    s = SIZES[size]
+    meta, s = description(data), SIZES[size]
+    # The published horizon, or that of the evaluation where the data span less.
+    days = 28 if min(meta["last_ms"], meta["cut_ms"]) - meta["first_ms"] >= 28 * 86400_000 else meta["eval_days"]
     fields = {"what.shards": o.threads, "what.users_per_shard": max(s["users"] // o.threads, 1), "what.model.init": "normal", "what.model.surface_dim": 16,
-              "what.model.action_dim": 16, "what.loss.horizon_days": 28, "what.negatives.in_batch": s["in_batch"], "what.negatives.random": s["random"]}
+              "what.model.action_dim": 16, "what.loss.horizon_days": days, "what.negatives.in_batch": s["in_batch"], "what.negatives.random": s["random"]}
     fields |= {"what.model." + k: s[k] for k in ("window", "layers", "width", "heads", "dim", "item_hidden")}
     ours = [o.ringleader, "bench", "train", "--data", data, "--threads", str(o.threads), "--steps", str(2 * o.steps), "--json", "-"]
     for name, value in fields.items():
         ours += ["--set", f"{name}={value}"]
     theirs = [sys.executable, str(HERE / "pinnerformer.py"), "--data", data, "--threads", str(o.threads), "--steps", str(2 * o.steps)]
-    for name, value in (s | {"users": fields["what.users_per_shard"] * o.threads}).items():
+    for name, value in (s | {"horizon_days": days, "users": fields["what.users_per_shard"] * o.threads}).items():
         theirs += ["--" + name.replace("_", "-"), str(value)]
     runs = [Run("Ringleader, all targets of all positions, float32", ours),
             Run("Ringleader, all targets of all positions, bfloat16", ours + ["--set", "what.precision=bfloat16"]),
@@ -199,7 +205,7 @@ def measure(o):
         groups["step on made-up data"] = step_runs(o)
     if o.only != "step":
         for data in [shipped(o), *o.data]:
-            meta = json.loads((pathlib.Path(data) / "dataset.json").read_text())
+            meta = description(data)
             for size in [o.size] if o.size else SIZES:
                 groups[f"training on {meta['name']}, {size}"] = train_runs(o, data, size)
     if o.skip:
