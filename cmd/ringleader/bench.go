@@ -15,12 +15,12 @@ import (
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "bench",
-		Short:   "Measure training steps on this machine",
-		Example: "  ringleader bench step\n  ringleader bench train --data demo-run/data",
+		Short:   "Measure training steps and recovery on this machine",
+		Example: "  ringleader bench step\n  ringleader bench train --data demo-run/data\n  ringleader bench recovery --fault kill",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(benchStep(), benchTrain())
+	cmd.AddCommand(benchStep(), benchTrain(), benchRecovery())
 	return cmd
 }
 

@@ -79,10 +79,8 @@ func (c *cluster) startCoordinators(n int) error {
 	for _, p := range ports {
 		c.addresses = append(c.addresses, fmt.Sprintf("127.0.0.1:%d", p))
 	}
-	for i, address := range c.addresses {
-		ch, err := c.start(fmt.Sprintf("coordinator-%d", i), "coordinator",
-			"--data-dir", filepath.Join(c.dir, fmt.Sprintf("coordinator-%d", i)), "--bind", address,
-			"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile, "--supervised")
+	for i := range c.addresses {
+		ch, err := c.startCoordinator(i)
 		if err != nil {
 			return err
 		}
@@ -91,16 +89,20 @@ func (c *cluster) startCoordinators(n int) error {
 	return nil
 }
 
-// startWorker starts the next worker. It will wait at the steps of hold.
-func (c *cluster) startWorker(spec job.Spec, hold []string) (*child, error) {
+// startCoordinator starts a coordinator at its address, on what an earlier process left in its directory.
+func (c *cluster) startCoordinator(i int) (*child, error) {
+	name := fmt.Sprintf("coordinator-%d", i)
+	return c.start(name, "coordinator", "--data-dir", filepath.Join(c.dir, name), "--bind", c.addresses[i],
+		"--peers", strings.Join(c.addresses, ","), "--token-file", c.tokenFile, "--supervised")
+}
+
+// startWorker starts the next worker, with further flags if there are any.
+func (c *cluster) startWorker(spec job.Spec, flags ...string) (*child, error) {
 	i := len(c.workers)
 	name := fmt.Sprintf("worker-%d", i)
-	args := []string{"--coordinators", strings.Join(c.addresses, ","), "--device", spec.How.Device, "--isa", spec.What.ISA, "--id", name,
+	args := []string{"worker", "--coordinators", strings.Join(c.addresses, ","), "--device", spec.How.Device, "--isa", spec.What.ISA, "--id", name,
 		"--dir", filepath.Join(c.dir, name), "--cache", filepath.Join(c.dir, "cache"), "--token-file", c.tokenFile, "--supervised"}
-	if len(hold) > 0 {
-		args = append(args, "--hold", strings.Join(hold, ","))
-	}
-	ch, err := c.start(name, append([]string{"worker"}, args...)...)
+	ch, err := c.start(name, append(args, flags...)...)
 	if err == nil {
 		c.workers = append(c.workers, ch)
 	}

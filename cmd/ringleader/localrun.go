@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -126,7 +127,7 @@ func (r *localRun) start(ctx context.Context, o localOptions) (err error) {
 		return err
 	}
 	for range o.workers {
-		if _, err := r.cluster.startWorker(r.plan.spec, r.holds()); err != nil {
+		if _, err := r.cluster.startWorker(r.plan.spec, r.holds()...); err != nil {
 			return err
 		}
 	}
@@ -184,13 +185,16 @@ func ended(s rpcpb.JobState) bool {
 	return false
 }
 
-// holds are the steps at which a worker that is started now has to wait.
+// holds are the flags for the steps at which a worker that is started now has to wait.
 func (r *localRun) holds() []string {
 	var steps []string
 	for _, f := range r.pending {
 		steps = append(steps, strconv.FormatInt(int64(f.step), 10))
 	}
-	return slices.Compact(steps)
+	if len(steps) == 0 {
+		return nil
+	}
+	return []string{"--hold", strings.Join(slices.Compact(steps), ",")}
 }
 
 // update shows what changed about the job.
@@ -337,7 +341,7 @@ func (r *localRun) joined(ctx context.Context) error {
 // strike delivers one fault.
 func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 	if s.kind == "join" {
-		s.joiner, err = r.cluster.startWorker(r.plan.spec, r.holds())
+		s.joiner, err = r.cluster.startWorker(r.plan.spec, r.holds()...)
 		r.joining = s
 		return err
 	}

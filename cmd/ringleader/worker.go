@@ -29,6 +29,7 @@ func newWorker() *cobra.Command {
 		lanes                                        int
 		insecure, supervised                         bool
 		hold                                         []int64
+		wire                                         string
 	}
 	cmd := &cobra.Command{
 		Use:     "worker",
@@ -85,6 +86,9 @@ func newWorker() *cobra.Command {
 				s.hold(o.hold)
 				cfg.Observer, ctx = s, s.ctx
 			}
+			if o.wire != "" {
+				cfg.Dial = throughWire(o.wire)
+			}
 			return worker.Run(ctx, cfg)
 		},
 	}
@@ -101,6 +105,8 @@ func newWorker() *cobra.Command {
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&o.supervised, "supervised", false, "")
 	f.Int64SliceVar(&o.hold, "hold", nil, "")
+	f.StringVar(&o.wire, "wire", "", "")
+	hide(cmd, "wire")
 	hide(cmd, "supervised")
 	hide(cmd, "hold")
 	must(cmd.MarkFlagRequired("dir"))
