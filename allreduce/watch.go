@@ -10,20 +10,23 @@ import (
 	"github.com/ringleader-dev/ringleader"
 )
 
-// beatsPerHang is how often beats are sent, and looked at, within the deadline.
-const beatsPerHang = 4
+// beatsPerHang is how often beats are sent, and looked at, within the deadline. What is noticed is noticed up to one of them late.
+const beatsPerHang = 20
+
+// creditPerHang is how much of the deadline may have passed before anybody waits: the rest is left to a member that was asked for nothing.
+const creditPerHang = beatsPerHang / 2
 
 // neighbour is one end of one of the group's two links.
 type neighbour struct {
 	rank ringleader.Rank
 	link Link
 
-	waits atomic.Uint64 // odd while somebody waits for the neighbour; each wait has a number of its own
-	heard atomic.Bool   // a frame has arrived
+	waits  atomic.Uint64 // odd while somebody waits for the neighbour; each wait has a number of its own
+	frames atomic.Uint64 // that have arrived
 
-	// The watch goroutine's own, about the wait that it saw at its last tick:
-	wait, beat uint64
-	still      int // ticks in which nothing moved
+	// The watch goroutine's own, as it saw it at its last tick:
+	wait, beat, frame uint64
+	still             int // ticks in which nothing moved
 }
 
 func (n *neighbour) send(ctx context.Context, f *Frame) error {
@@ -37,23 +40,28 @@ func (n *neighbour) recv(ctx context.Context) (*Frame, error) {
 	defer n.waits.Add(1)
 	f, err := n.link.Recv(ctx)
 	if err == nil {
-		n.heard.Store(true)
+		n.frames.Add(1)
 	}
 	return f, err
 }
 
 func (n *neighbour) waiting() bool { return n.waits.Load()%2 == 1 }
 
-// tick returns for how many ticks in a row one and the same wait has seen neither frame nor beat. Time is counted in ticks of our own and
-// not by the clock: a member that was stopped itself must not blame the others when it wakes.
+// tick returns for how many ticks in a row the neighbour has shown neither frame nor beat, nor taken what one and the same wait gave it. Only half of
+// them count if nobody was waiting. Time is counted in ticks of our own and not by the clock: a member that was stopped itself must not blame
+// the others when it wakes.
 func (n *neighbour) tick() int {
-	wait, beat := n.waits.Load(), n.link.Beat()
-	if wait%2 == 0 || wait != n.wait || beat != n.beat {
+	wait, beat, frame := n.waits.Load(), n.link.Beat(), n.frames.Load()
+	waiting := wait%2 == 1
+	switch {
+	case beat != n.beat || frame != n.frame:
 		n.still = 0
-	} else {
+	case waiting && wait == n.wait:
 		n.still++
+	default:
+		n.still = min(n.still+1, creditPerHang)
 	}
-	n.wait, n.beat = wait, beat
+	n.wait, n.beat, n.frame = wait, beat, frame
 	return n.still
 }
 
@@ -95,7 +103,7 @@ func (g *Group) sendBeats() {
 
 func (g *Group) look(n *neighbour, interval time.Duration) {
 	still := n.tick()
-	if n.heard.Load() || n.link.Beat() != 0 {
+	if n.frames.Load() != 0 || n.link.Beat() != 0 {
 		if still >= beatsPerHang {
 			g.end(hung(n, fmt.Sprintf("beat stood still for %s", g.cfg.Hang)))
 		}

@@ -189,12 +189,14 @@ func (a *agent) accept(ctx context.Context, as *rpcpb.Assign) {
 	a.running, a.recent, a.cancel, a.ended = g, g, cancel, make(chan outcome, 1)
 	a.setHolding(&rpcpb.Holding{JobId: as.JobId, Generation: as.Generation, Step: int64(a.heldStep(as.JobId))})
 	a.cfg.Log.Info("generation", "job", as.JobId, "number", as.Generation, "rank", rank, "size", g.size, "step", as.ResumeStep)
+	a.cfg.Observer.Assigned(g.membership())
 	go func(ended chan<- outcome) { ended <- g.run(gctx) }(a.ended)
 }
 
 // left reports how the running generation ended and waits for the next.
 func (a *agent) left(out outcome) {
 	a.cancel(nil)
+	a.cfg.Observer.Left(a.running.membership())
 	a.running, a.ended = nil, nil
 	if out.failed != nil {
 		a.cfg.Log.Error("job failed", "job", out.job, "error", out.failed)

@@ -15,8 +15,8 @@ func (g *generation) step(ctx context.Context) (StepReport, error) {
 	began := time.Now()
 	r, tr := g.replica, g.trailer
 	tr.Reset()
-	if err := r.Compute(ctx, tr, g.shards); err != nil {
-		return StepReport{}, g.own(err)
+	if err := g.compute(ctx, tr); err != nil {
+		return StepReport{}, err
 	}
 	g.raiseFlags(tr)
 	tr.SetDigest(g.rank, r.Digest())
@@ -37,6 +37,30 @@ func (g *generation) step(ctx context.Context) (StepReport, error) {
 		Tokens:     tr.Tokens(),
 		Seconds:    seconds(began),
 	}, nil
+}
+
+// compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing.
+func (g *generation) compute(ctx context.Context, tr *exact.Trailer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-g.group.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := g.replica.Compute(ctx, tr, g.shards)
+	cancel()
+	<-watched
+	if fault := g.group.Err(); err != nil && fault != nil {
+		return fault
+	}
+	if err != nil {
+		return g.own(err)
+	}
+	return nil
 }
 
 // verify also refuses to go on from unlike states.

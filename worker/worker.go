@@ -62,9 +62,11 @@ type Evaluation struct {
 // Observer follows a worker from inside its process.
 type Observer interface {
 	// Attached is called when a leader knows the worker, on every new stream; Asked when the leader wants the gang to do something after
-	// its next step. Both are called by the control loop and must not wait.
+	// its next step, Assigned when a generation was accepted and Left when it has ended. All are called by the control loop and must not wait.
 	Attached()
 	Asked(action rpcpb.ChangeAction)
+	Assigned(Membership)
+	Left(Membership)
 	// Joined is called when a generation's ring stands, before its first step, Completed when an update is complete; the next step waits for
 	// it to return. Both are called by the goroutine that trains.
 	Joined(Membership)
@@ -79,6 +81,12 @@ func (Ignore) Attached() {}
 
 // Asked implements Observer.
 func (Ignore) Asked(rpcpb.ChangeAction) {}
+
+// Assigned implements Observer.
+func (Ignore) Assigned(Membership) {}
+
+// Left implements Observer.
+func (Ignore) Left(Membership) {}
 
 // Joined implements Observer.
 func (Ignore) Joined(Membership) {}

@@ -17,7 +17,7 @@ import (
 
 // event is a line that a supervised child writes on its standard output.
 type event struct {
-	Event      string                `json:"event"` // attached, asked, joined, step
+	Event      string                `json:"event"` // attached, asked, assigned, joined, left, step
 	Generation ringleader.Generation `json:"generation"`
 	Rank       ringleader.Rank       `json:"rank"`
 	Size       int                   `json:"size"`
@@ -109,9 +109,17 @@ func (s *supervised) Attached() { s.say(event{Event: "attached"}) }
 // Asked implements worker.Observer.
 func (s *supervised) Asked(rpcpb.ChangeAction) { s.say(event{Event: "asked"}) }
 
+// Assigned implements worker.Observer.
+func (s *supervised) Assigned(m worker.Membership) { s.tell("assigned", m) }
+
+// Left implements worker.Observer.
+func (s *supervised) Left(m worker.Membership) { s.tell("left", m) }
+
 // Joined implements worker.Observer.
-func (s *supervised) Joined(m worker.Membership) {
-	s.say(event{Event: "joined", Generation: m.Generation, Rank: m.Rank, Size: m.Size, Step: m.Step})
+func (s *supervised) Joined(m worker.Membership) { s.tell("joined", m) }
+
+func (s *supervised) tell(what string, m worker.Membership) {
+	s.say(event{Event: what, Generation: m.Generation, Rank: m.Rank, Size: m.Size, Step: m.Step})
 }
 
 // Completed implements worker.Observer.

@@ -29,6 +29,7 @@ func newWorker() *cobra.Command {
 		lanes                                        int
 		insecure, supervised, troubled               bool
 		hold                                         []int64
+		wire                                         string
 	}
 	cmd := &cobra.Command{
 		Use:     "worker",
@@ -89,6 +90,9 @@ func newWorker() *cobra.Command {
 				defer s.stop()
 				cfg.Observer, ctx = s, s.ctx
 			}
+			if o.wire != "" {
+				cfg.Dial = throughWire(o.wire)
+			}
 			return worker.Run(ctx, cfg)
 		},
 	}
@@ -106,6 +110,8 @@ func newWorker() *cobra.Command {
 	f.BoolVar(&o.supervised, "supervised", false, "")
 	f.BoolVar(&o.troubled, "troubled", false, "")
 	f.Int64SliceVar(&o.hold, "hold", nil, "")
+	f.StringVar(&o.wire, "wire", "", "")
+	hide(cmd, "wire")
 	hide(cmd, "supervised")
 	hide(cmd, "troubled")
 	hide(cmd, "hold")
