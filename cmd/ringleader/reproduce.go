@@ -19,20 +19,19 @@ import (
 
 // reproduceOptions are the flags of ringleader reproduce.
 type reproduceOptions struct {
-	table    string
-	job      jobFlags
-	file     string
-	data     string
-	dir      string
-	seeds    int
-	steps    int64
-	workers  int
-	parallel int
-	arms     []string
-	report   string
-	json     string
-
+	table         string
+	job           jobFlags
+	file          string
+	data          string
+	dir           string
+	seeds         int
+	steps         int64
+	workers       int
+	parallel      int
 	coverageUsers int
+	arms          []string
+	report        string
+	json          string
 }
 
 // defaultCoverageUsers is the evaluation's own bound.
