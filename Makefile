@@ -30,6 +30,20 @@ deps: ## install what the compiler needs and is missing (oneDNN, the C++ runtime
 demo: build ## train a small job on this machine, kill workers on the way, compare the bits
 	$(BIN) demo
 
+# FAULTS and SEED say how many and which.
+FAULTS ?= 20
+SEED   ?= 1
+
+.PHONY: chaos
+chaos: build ## torment clusters of real processes with random faults, compare the bits (FAULTS=20 SEED=1)
+	$(BIN) chaos --faults $(FAULTS) --seed $(SEED)
+
+# A worker that does not compare states, and flips of bits in memory: the harness must say that the bits differ.
+.PHONY: chaos-planted
+chaos-planted: deps ## show that chaos finds a bug that was planted: this target fails if it does not
+	go build -tags unfenced -o $(CACHE)/ringleader-unfenced ./cmd/ringleader
+	! $(CACHE)/ringleader-unfenced chaos --faults 20 --seed 8
+
 # Everything runs under the race detector: linking DuckDB with it costs a second more than without, and one mode
 # means that the dependencies are compiled once.
 .PHONY: test

@@ -68,7 +68,7 @@ func (g *generation) verify(tr *exact.Trailer) error {
 	if err := g.replica.Verify(tr); err != nil {
 		return err
 	}
-	if ranks := tr.Disagree(); len(ranks) > 0 {
+	if ranks := tr.Disagree(); fenced && len(ranks) > 0 {
 		if slices.Contains(ranks, g.rank) {
 			// Most agree that this one is wrong: it will get their state, and must not hand on its own. If nobody can tell who is
 			// wrong, all forget, and the newest checkpoint counts.

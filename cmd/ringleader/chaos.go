@@ -23,6 +23,7 @@ type chaosOptions struct {
 	faults int
 	seed   uint64
 	round  int
+	plan   bool
 	dir    string
 	json   string
 }
@@ -66,6 +67,12 @@ func newChaos() *cobra.Command {
 			if o.faults < 1 || o.round < -1 {
 				return withCode(exitUsage, fmt.Errorf("--faults %d, --round %d: allowed: at least 1 fault, rounds from 0", o.faults, o.round))
 			}
+			if o.plan {
+				return o.eachRound(func(round int, plan chaosPlan) error {
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "round %d: --coordinators %d --workers %d%s\n", round, chaosCoordinators, plan.Workers, plan.flags())
+					return err
+				})
+			}
 			report := &chaosReport{Seed: o.seed, ByKind: map[string]int{}, Rounds: []*chaosRoundReport{}}
 			err := runChaos(cmd.Context(), &o, report, cmd.ErrOrStderr())
 			if err != nil {
@@ -84,6 +91,7 @@ func newChaos() *cobra.Command {
 	f.IntVar(&o.faults, "faults", 20, "faults in all")
 	f.Uint64Var(&o.seed, "seed", 1, "what the faults are drawn from")
 	f.IntVar(&o.round, "round", -1, "only this round of the seed, with all of its faults")
+	f.BoolVar(&o.plan, "plan", false, "only print what would strike, as flags of ringleader local")
 	f.StringVar(&o.dir, "dir", "", "new or empty directory for the runs (default: a temporary one); only rounds that went wrong stay")
 	f.StringVar(&o.json, "json", "", "write the report to this file; - is standard output")
 	return cmd
@@ -105,19 +113,26 @@ func runChaos(ctx context.Context, o *chaosOptions, report *chaosReport, log io.
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
-	for round, left := 0, o.faults; left > 0; round, left = round+1, left-chaosRound {
-		faults := min(left, chaosRound)
-		if o.round >= 0 {
-			round, faults, left = o.round, chaosRound, 0
-		}
-		if err := c.round(ctx, round, planChaos(o.seed, round, faults)); err != nil {
-			return err
-		}
+	if err := o.eachRound(func(round int, plan chaosPlan) error { return c.round(ctx, round, plan) }); err != nil {
+		return err
 	}
 	if report.Differences > 0 {
 		return fmt.Errorf("chaos: %d of %d rounds went wrong; they are in %s", report.Differences, len(report.Rounds), dir)
 	}
 	return os.RemoveAll(dir)
+}
+
+// eachRound goes through the rounds that the faults are dealt to.
+func (o *chaosOptions) eachRound(play func(round int, plan chaosPlan) error) error {
+	if o.round >= 0 {
+		return play(o.round, planChaos(o.seed, o.round, chaosRound))
+	}
+	for round, left := 0, o.faults; left > 0; round, left = round+1, left-chaosRound {
+		if err := play(round, planChaos(o.seed, round, min(left, chaosRound))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chaos is a sequence of rounds. All fields belong to one goroutine.
@@ -196,12 +211,8 @@ func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 		return os.RemoveAll(dir)
 	}
 	c.report.Differences++
-	fmt.Fprintf(c.log, "  %s\n  again: ringleader chaos --seed %d --round %d\n  or:    ringleader local --job %s --dir again --coordinators %d --workers %d",
-		strings.Join(r.Wrong, "\n  "), c.seed, round, c.job, chaosCoordinators, plan.Workers)
-	for _, f := range plan.Faults {
-		fmt.Fprint(c.log, " --fault ", f)
-	}
-	fmt.Fprintln(c.log)
+	fmt.Fprintf(c.log, "  %s\n  again: ringleader chaos --seed %d --round %d\n  or:    ringleader local --job %s --dir again --coordinators %d --workers %d%s\n",
+		strings.Join(r.Wrong, "\n  "), c.seed, round, c.job, chaosCoordinators, plan.Workers, plan.flags())
 	return nil
 }
 

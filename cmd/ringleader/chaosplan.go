@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/ringleader-dev/ringleader"
 )
@@ -21,6 +22,15 @@ const (
 type chaosPlan struct {
 	Workers int      `json:"workers"`
 	Faults  []string `json:"faults"`
+}
+
+// flags are the faults as ringleader local takes them.
+func (p chaosPlan) flags() string {
+	var b strings.Builder
+	for _, f := range p.Faults {
+		b.WriteString(" --fault " + f)
+	}
+	return b.String()
 }
 
 // planChaos is the fate of a round's cluster: a function of its arguments alone, so that a seed finds it again.

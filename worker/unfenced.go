@@ -1,0 +1,5 @@
+//go:build unfenced
+
+package worker
+
+const fenced = false
