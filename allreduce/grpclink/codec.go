@@ -18,12 +18,13 @@ const (
 	kindCredit = 2 // value: frames that may be sent beyond those before
 	kindBeat   = 3 // value: beat counter
 	kindEnd    = 4 // value 0, cause
+	kindShared = 5 // frameHeader alone, with the slot of shared memory in which the payload is
 )
 
 const (
 	valueHeader = 16 // kind, 7 bytes of 0, value
-	frameHeader = 59 // kind, 3 bytes of 0, CRC, tag, length of the payload, 11 bytes of 0: with gRPC's 5, the payload begins at a multiple of 64
-	frameFields = 48 // of them those that say something
+	frameHeader = 59 // kind, 3 bytes of 0, CRC, tag, length of the payload, slot u32, 7 bytes of 0: with gRPC's 5, the payload begins at a multiple of 64
+	frameFields = 52 // of them those that say something
 )
 
 // message is what crosses a stream: the codec knows it beside protobuf.
@@ -33,7 +34,8 @@ type message struct {
 	kind  byte // received
 	value uint64
 	cause []byte
-	frame *received // filled in if the kind is kindFrame
+	frame *received // filled in if the kind is kindFrame or kindShared
+	from  *memory   // where payloads of kindShared are
 }
 
 // received is a frame whose payload lies where gRPC read it to.
@@ -60,16 +62,26 @@ func valueMessage(kind byte, value uint64, cause []byte) *message {
 func frameMessage(f *allreduce.Frame) *message {
 	n := f.Payload.Len()
 	buf := buffers.Get(frameHeader + n)
-	b := append((*buf)[:0], kindFrame, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint32(b, f.CRC)
-	b = f.Tag.Append(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(n))
-	b = append(b, make([]byte, frameHeader-frameFields)...)
+	b := appendHeader((*buf)[:0], kindFrame, f, n, 0)
 	for _, piece := range f.Payload {
 		b = append(b, piece...)
 	}
 	*buf = b
 	return &message{out: mem.NewBuffer(buf, buffers)}
+}
+
+// sharedMessage says where the frame's payload is.
+func sharedMessage(f *allreduce.Frame, slot int) *message {
+	return &message{out: mem.SliceBuffer(appendHeader(make([]byte, 0, frameHeader), kindShared, f, f.Payload.Len(), slot))}
+}
+
+func appendHeader(b []byte, kind byte, f *allreduce.Frame, n, slot int) []byte {
+	b = append(b, kind, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, f.CRC)
+	b = f.Tag.Append(b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	b = binary.LittleEndian.AppendUint32(b, uint32(slot))
+	return append(b, make([]byte, frameHeader-frameFields)...)
 }
 
 var errMessage = errors.New("ring message cannot be read")
@@ -87,6 +99,8 @@ func (m *message) parse(data mem.BufferSlice) error {
 	switch m.kind {
 	case kindFrame:
 		return m.frame.parse(data, size)
+	case kindShared:
+		return m.frame.parseShared(head, m.from)
 	case kindCredit, kindBeat:
 		return nil
 	case kindEnd:
@@ -94,6 +108,20 @@ func (m *message) parse(data mem.BufferSlice) error {
 		return nil
 	}
 	return fmt.Errorf("%w: kind %d", errMessage, m.kind)
+}
+
+// parseShared finds the payload in memory that it shares with the peer.
+func (r *received) parseShared(head []byte, from *memory) error {
+	if len(head) != frameHeader || from == nil {
+		return fmt.Errorf("%w: shared frame of %d bytes, want %d, and shared memory", errMessage, len(head), frameHeader)
+	}
+	n, slot := binary.LittleEndian.Uint32(head[44:]), binary.LittleEndian.Uint32(head[48:])
+	if n > allreduce.MaxPayload || slot >= window {
+		return fmt.Errorf("%w: payload of %d bytes in slot %d, at most %d in %d slots", errMessage, n, slot, allreduce.MaxPayload, window)
+	}
+	r.CRC, r.Tag = binary.LittleEndian.Uint32(head[4:]), allreduce.ParseTag(head[8:])
+	r.Payload = append(r.Payload, from.slot(int(slot))[:n])
+	return nil
 }
 
 // parse keeps the buffers, the first of which holds all of the header.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/ringleader-dev/ringleader"
@@ -21,6 +22,7 @@ const (
 	keyJob        = "ringleader-job"
 	keyGeneration = "ringleader-generation"
 	keyRank       = "ringleader-rank"
+	keyMemory     = "ringleader-memory" // name of memory to share; in the header that accepts: "shared"
 
 	version = "2"
 )
@@ -75,7 +77,7 @@ func parseHello(ctx context.Context) (h Hello, err error) {
 func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	s, err := dial(life, conn, h)
+	l, err := dial(life, conn, h)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -86,7 +88,6 @@ func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, 
 		}
 		return nil, fmt.Errorf("dial %s at %s: %w", h, conn.Target(), err)
 	}
-	l := newLink(s)
 	go func() {
 		defer cancel()
 		l.serve()
@@ -94,8 +95,14 @@ func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, 
 	return l, nil
 }
 
-func dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (grpc.ClientStream, error) {
-	s, err := rpcpb.NewRingServiceClient(conn).Ring(h.context(ctx), callOptions()...)
+func dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (*link, error) {
+	ctx = h.context(ctx)
+	to, file, name, err := newMemory()
+	if err == nil {
+		defer file.Close() // by then the peer has opened it, or does without
+		ctx = metadata.AppendToOutgoingContext(ctx, keyMemory, name.String())
+	}
+	s, err := rpcpb.NewRingServiceClient(conn).Ring(ctx, callOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +111,38 @@ func dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (grpc.ClientStrea
 		return nil, err
 	}
 	if v := header.Get(keyVersion); len(v) == 1 && v[0] == version {
-		return s, nil
+		l := newLink(s, pathOf(s.Context()))
+		if v := header.Get(keyMemory); len(v) == 1 && v[0] == memoryShared {
+			l.to = to
+		}
+		return l, nil
 	}
 	// Refused: the stream has ended, and says why.
 	if err := s.RecvMsg(&message{frame: new(received)}); err != nil {
 		return nil, err
 	}
 	return nil, status.Error(codes.FailedPrecondition, "peer speaks another protocol")
+}
+
+// memoryShared is what the acceptor says of memory that it found.
+const memoryShared = "shared"
+
+// pathOf is the kind of network that a stream runs over.
+func pathOf(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.Network()
+	}
+	return ""
+}
+
+// Path says what a link's payloads travel through: tcp, unix, or memory.
+func Path(l allreduce.Link) string {
+	own, ok := l.(*link)
+	switch {
+	case !ok:
+		return ""
+	case own.to != nil || own.from != nil:
+		return "memory"
+	}
+	return own.path
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce"
 )
 
-// window is how many frames of a direction may be on their way. The receiver grants credit for as many as it has room for, so its
+// window is how many frames of a direction may be on their way or in use. The receiver grants credit for as many as it has room for, so its
 // reader never waits and what is beside the frames (beats, the end) is never stuck behind them.
 const window = 4
 
@@ -27,6 +27,10 @@ type stream interface {
 // link is one end; both are alike. Three goroutines serve it: read, write, and serve, which on the server is the handler's.
 type link struct {
 	stream stream
+	path   string  // unix or tcp, as far as the transport says
+	to     *memory // where payloads go instead of the stream; nil: nowhere
+	from   *memory // where the peer's payloads are that are not in the stream
+	sent   int     // frames so far
 
 	credit chan struct{}  // one for every frame that may be sent
 	outbox chan *message  // frames for write; has room for the whole window
@@ -52,8 +56,9 @@ type link struct {
 
 var _ allreduce.Link = (*link)(nil)
 
-func newLink(s stream) *link {
+func newLink(s stream, path string) *link {
 	l := &link{
+		path:    path,
 		stream:  s,
 		credit:  make(chan struct{}, window),
 		outbox:  make(chan *message, window),
@@ -87,7 +92,7 @@ func (l *link) Send(ctx context.Context, f *allreduce.Frame) error {
 		return l.Err()
 	}
 	// Never waits: credit is room.
-	l.outbox <- frameMessage(f)
+	l.outbox <- l.message(f)
 	return nil
 }
 
@@ -99,8 +104,6 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 	}
 	select {
 	case l.held = <-l.inbox:
-		l.owed.Add(1)
-		l.signal()
 		return &l.held.Frame, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -109,10 +112,26 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 	}
 }
 
-// recycle gives back the frame that the last Recv returned.
+// message puts the payload where the peer finds it. Credit means that the slot is free.
+func (l *link) message(f *allreduce.Frame) *message {
+	if l.to == nil {
+		return frameMessage(f)
+	}
+	slot := l.sent % window
+	l.sent++
+	to := l.to.slot(slot)
+	for _, piece := range f.Payload {
+		to = to[copy(to, piece):]
+	}
+	return sharedMessage(f, slot)
+}
+
+// recycle gives back the frame that the last Recv returned, and grants credit for another one in its place.
 func (l *link) recycle() {
 	if l.held != nil {
 		l.held.release()
+		l.owed.Add(1)
+		l.signal()
 		select {
 		case l.spare <- l.held:
 		default:

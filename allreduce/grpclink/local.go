@@ -13,6 +13,9 @@ import (
 // socketBytes is what a unix socket holds on its way: enough that neither side is woken for every frame of HTTP/2.
 const socketBytes = 2 << 20
 
+// pathUnix is what unix sockets call their network.
+const pathUnix = "unix"
+
 // localName is the name of the unix socket of the member that others know by a TCP address. It is an abstract one: it belongs to the network
 // namespace, as the address does, and leaves no file behind.
 func localName(address string) string { return "@ringleader/" + address }
@@ -20,7 +23,7 @@ func localName(address string) string { return "@ringleader/" + address }
 // ListenLocal listens where members of the same machine look first for the one that is known by the address. Streams on it are
 // like those on TCP, but cost less. It fails where there are no such sockets, or the name is taken: then TCP has to do.
 func ListenLocal(address string) (net.Listener, error) {
-	l, err := net.Listen("unix", localName(address))
+	l, err := net.Listen(pathUnix, localName(address))
 	if err != nil {
 		return nil, fmt.Errorf("listen for members of this machine: %w", err)
 	}
@@ -72,7 +75,7 @@ func DialTCP(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func dialLocal(ctx context.Context, address string) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "unix", localName(address))
+	c, err := new(net.Dialer).DialContext(ctx, pathUnix, localName(address))
 	if err != nil {
 		return nil, err
 	}

@@ -29,17 +29,26 @@ func serveLocal(t *testing.T, srv *grpc.Server, address string) {
 	})
 }
 
-// TestLocalLink: links over unix sockets are links.
+// TestLocalLink: links over unix sockets are links, with memory that their ends share and without.
 func TestLocalLink(t *testing.T) {
-	links := grpclink.NewServer()
-	addr, srv := serve(t, links)
-	serveLocal(t, srv, addr)
-	conn := connect(t, addr, append(token.DialOptions(), grpc.WithContextDialer(grpclink.DialContext))...)
-	gen := 0
-	linktest.Run(t, func(t *testing.T) (a, b allreduce.Link) {
-		gen++
-		return pair(t, links, conn, hello(gen, 2))
-	})
+	for want, apart := range map[string]bool{"memory": false, "unix": true} {
+		t.Run(want, func(t *testing.T) {
+			links := grpclink.NewServer()
+			links.Apart = apart
+			addr, srv := serve(t, links)
+			serveLocal(t, srv, addr)
+			conn := connect(t, addr, append(token.DialOptions(), grpc.WithContextDialer(grpclink.DialContext))...)
+			gen := 0
+			linktest.Run(t, func(t *testing.T) (a, b allreduce.Link) {
+				gen++
+				a, b = pair(t, links, conn, hello(gen, 2))
+				if grpclink.Path(a) != want || grpclink.Path(b) != want {
+					t.Fatalf("link by way of %s and %s, want %s", grpclink.Path(a), grpclink.Path(b), want)
+				}
+				return a, b
+			})
+		})
+	}
 }
 
 // TestDialChooses: the unix socket where there is one, TCP where there is none.

@@ -13,7 +13,7 @@ var errCredit = errors.New("peer does not keep to its credit")
 func (l *link) readAll() {
 	defer close(l.read)
 	for {
-		m := message{frame: l.spareFrame()}
+		m := message{frame: l.spareFrame(), from: l.from}
 		if err := l.stream.RecvMsg(&m); err != nil {
 			l.end(fmt.Errorf("receive from peer: %w", err), false)
 			return
@@ -32,7 +32,7 @@ func (l *link) readAll() {
 // take reports whether there was room for the message.
 func (l *link) take(m *message) bool {
 	switch m.kind {
-	case kindFrame:
+	case kindFrame, kindShared:
 		select {
 		case l.inbox <- m.frame:
 		default:

@@ -27,6 +27,8 @@ type Server struct {
 	// Patience is how long a link waits for Accept before it is refused; MaxPending is how many may wait. Set before Register.
 	Patience   time.Duration
 	MaxPending int
+	// Apart keeps payloads in the stream also where memory could be shared. Set before Register.
+	Apart bool
 
 	mu sync.Mutex
 	// Invariant: no Hello is in both; of the offers of a job none is older than what is awaited of it.
@@ -134,14 +136,18 @@ func (s *Server) Ring(st grpc.BidiStreamingServer[rpcpb.RingRequest, rpcpb.RingR
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	o := &offer{link: newLink(st), settled: make(chan error, 1)}
+	o := &offer{link: newLink(st, pathOf(st.Context())), settled: make(chan error, 1)}
+	accepted := metadata.Pairs(keyVersion, version)
+	if o.link.from = s.shared(st.Context()); o.link.from != nil {
+		accepted.Set(keyMemory, memoryShared)
+	}
 	if err := s.offer(h, o); err != nil {
 		return err
 	}
 	if err := s.settle(st.Context(), h, o); err != nil {
 		return err
 	}
-	if err := st.SendHeader(metadata.Pairs(keyVersion, version)); err != nil {
+	if err := st.SendHeader(accepted); err != nil {
 		// Somebody has accepted the link: it learns what has become of it.
 		o.link.end(err, false)
 		close(o.link.gone)
@@ -149,6 +155,24 @@ func (s *Server) Ring(st grpc.BidiStreamingServer[rpcpb.RingRequest, rpcpb.RingR
 	}
 	o.link.serve()
 	return nil
+}
+
+// shared is the memory that the dialler offers, if it is on this machine. A link without it is as good.
+func (s *Server) shared(ctx context.Context) *memory {
+	md, _ := metadata.FromIncomingContext(ctx)
+	offered := md.Get(keyMemory)
+	if s.Apart || pathOf(ctx) != pathUnix || len(offered) != 1 {
+		return nil
+	}
+	name, err := parseMemoryName(offered[0])
+	if err != nil {
+		return nil
+	}
+	m, err := openMemory(name)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // offer hands the link to whoever waits for it, or makes it wait.

@@ -42,7 +42,7 @@ func benchAllreduce() *cobra.Command {
 	f.IntSliceVar(&o.workers, "workers", []int{2, 3, 4}, "sizes of the ring")
 	f.IntSliceVar(&o.mib, "mib", []int{1, 16, 64, 256}, "sizes of the vector, MiB of float32")
 	f.StringSliceVar(&o.codecs, "codec", []string{"float32"}, "how elements travel: "+strings.Join(codecNames(), ", "))
-	f.StringVar(&o.path, "path", pathAuto, "what links run over: auto, unix, tcp (auto: what workers of one machine choose)")
+	f.StringVar(&o.path, "path", pathAuto, "what payloads travel through: "+strings.Join(paths(), ", ")+" (auto: what workers of one machine choose)")
 	f.IntVar(&o.rounds, "rounds", 9, "sums that are timed, after one to warm up")
 	f.StringVar(&json, "json", "", "write the report to this file; - is standard output")
 	cmd.AddCommand(benchMember())
@@ -74,8 +74,8 @@ func (o *ringOptions) check() error {
 			errs = append(errs, fmt.Errorf("--codec %q: allowed: %s", c, strings.Join(codecNames(), ", ")))
 		}
 	}
-	if !slices.Contains([]string{pathAuto, pathUnix, pathTCP}, o.path) {
-		errs = append(errs, fmt.Errorf("--path %q: allowed: auto, unix, tcp", o.path))
+	if !slices.Contains(paths(), o.path) {
+		errs = append(errs, fmt.Errorf("--path %q: allowed: %s", o.path, strings.Join(paths(), ", ")))
 	}
 	if o.rounds < 1 || o.rounds > 1<<16 {
 		errs = append(errs, fmt.Errorf("--rounds %d: allowed: 1 to 65536", o.rounds))
@@ -96,7 +96,7 @@ type ringRow struct {
 	Workers int     `json:"workers"`
 	MiB     int     `json:"mib"` // of float32
 	Codec   string  `json:"codec"`
-	Path    string  `json:"path"` // tcp or unix; none in a ring of one
+	Path    string  `json:"path"` // memory, unix or tcp; none in a ring of one
 	Rounds  int     `json:"rounds"`
 	Median  float64 `json:"median_s"`
 	Min     float64 `json:"min_s"`

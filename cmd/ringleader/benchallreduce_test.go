@@ -13,7 +13,7 @@ import (
 // TestBenchAllreduce runs rings of this test's own program, which verify what they sum.
 func TestBenchAllreduce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	for _, path := range []string{pathTCP, pathUnix} {
+	for _, path := range []string{pathTCP, pathUnix, pathMemory} {
 		out, err := command(t, "bench", "allreduce", "--workers", "1,3", "--mib", "1,5", "--codec", strings.Join(codecNames(), ","), "--rounds", "2", "--path", path, "--json", file)
 		if err != nil {
 			t.Fatal(err)

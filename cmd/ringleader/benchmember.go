@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,12 +73,13 @@ type member struct {
 	server   *grpc.Server
 	conn     *grpc.ClientConn
 	group    *allreduce.Group
-	path     atomic.Value // string: what the connection runs over
+	path     string
 	step     ringleader.Step
 }
 
 func openMember(plan *memberPlan) (*member, error) {
 	m := &member{plan: plan, links: grpclink.NewServer()}
+	m.links.Apart = plan.Path == pathUnix
 	var err error
 	if m.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func openMember(plan *memberPlan) (*member, error) {
 	local, err := grpclink.ListenLocal(m.listener.Addr().String())
 	if err == nil {
 		go m.server.Serve(local)
-	} else if plan.Path == pathUnix {
+	} else if plan.Path != pathAuto {
 		m.close()
 		return nil, err
 	}
@@ -118,13 +118,17 @@ func (m *member) join(ctx context.Context, addresses []string) (err error) {
 	cfg.Hang = time.Minute // a member that checks 256 MiB does not beat meanwhile
 	cfg.Assemble = cfg.Hang
 	if cfg.Size == 1 {
-		m.path.Store("none")
+		m.path = "none"
 		m.group, err = allreduce.NewGroup(cfg, nil, nil)
 		return err
 	}
 	to, from := (m.plan.Rank+1)%cfg.Size, (m.plan.Rank+cfg.Size-1)%cfg.Size
 	options := append(rpcauth.Token(m.plan.Token).DialOptions(), grpclink.DialOptions()...)
-	options = append(options, grpc.WithContextDialer(m.dial))
+	if m.plan.Path == pathTCP {
+		options = append(options, grpc.WithContextDialer(grpclink.DialTCP))
+	} else {
+		options = append(options, grpc.WithContextDialer(grpclink.DialContext))
+	}
 	if m.conn, err = grpc.NewClient("passthrough:///"+addresses[to], options...); err != nil {
 		return err
 	}
@@ -141,21 +145,9 @@ func (m *member) join(ctx context.Context, addresses []string) (err error) {
 	if err := both.Wait(); err != nil {
 		return err
 	}
+	m.path = grpclink.Path(next)
 	m.group, err = allreduce.NewGroup(cfg, next, prev)
 	return err
-}
-
-// dial says what the connection runs over.
-func (m *member) dial(ctx context.Context, address string) (net.Conn, error) {
-	dial := grpclink.DialContext
-	if m.plan.Path == pathTCP {
-		dial = grpclink.DialTCP
-	}
-	c, err := dial(ctx, address)
-	if err == nil {
-		m.path.Store(c.RemoteAddr().Network())
-	}
-	return c, err
 }
 
 // measure sums vectors of n elements.
@@ -165,7 +157,7 @@ func (m *member) measure(ctx context.Context, n int, name string) (*memberRow, e
 		return nil, err
 	}
 	defer c.close()
-	row := &memberRow{Path: m.path.Load().(string)}
+	row := &memberRow{Path: m.path}
 	x := make([]float32, n)
 	for round := range m.plan.Rounds + 1 {
 		for i := range x {

@@ -14,10 +14,13 @@ import (
 
 // What links of a benchmark run over.
 const (
-	pathAuto = "auto"
-	pathUnix = "unix"
-	pathTCP  = "tcp"
+	pathAuto   = "auto"   // what workers choose
+	pathMemory = "memory" // unix sockets, and memory that is shared
+	pathUnix   = "unix"
+	pathTCP    = "tcp"
 )
+
+func paths() []string { return []string{pathAuto, pathMemory, pathUnix, pathTCP} }
 
 // memberPlan is what a member reads first, on its standard input; the addresses of all members come next.
 type memberPlan struct {

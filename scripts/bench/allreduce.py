@@ -1,0 +1,117 @@
+"""Compares sums over processes of this machine: `ringleader bench allreduce` and Gloo (PyTorch), float32 to float32, in interleaved laps.
+
+  python allreduce.py [--workers 2,3,4] [--mib 1,16,64,256] [--codec float32,exact16] [--laps 3] [--rounds 5] [--json FILE]
+
+Prints a table in Markdown. Times are of the slowest process of a round, CPU seconds of all processes. Needs torch, and gcc for Gloo over cubic.
+"""
+import argparse, collections, json, os, pathlib, resource, statistics, subprocess, sys, tempfile, time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def arguments():
+    numbers = lambda text: [int(x) for x in text.split(",")]
+    p = argparse.ArgumentParser()
+    p.add_argument("--ringleader", default=str(HERE.parent.parent / "bin" / "ringleader"))
+    p.add_argument("--workers", type=numbers, default=[2, 3, 4])
+    p.add_argument("--mib", type=numbers, default=[1, 16, 64, 256])
+    p.add_argument("--codec", default="float32,exact64,exact32,exact16")
+    p.add_argument("--laps", type=int, default=3)
+    p.add_argument("--rounds", type=int, default=5, help="sums that are timed in each lap")
+    p.add_argument("--json", help="where every single result is kept")
+    p.add_argument("--gloo", action="store_true", help=argparse.SUPPRESS)  # be the peer: print rows of one ring, as JSON
+    return p.parse_args()
+
+
+def gloo(o):
+    import torch.multiprocessing as mp
+
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(gloo_member, args=(o, folder), nprocs=o.workers[0])
+
+
+def gloo_member(rank, o, folder):
+    import torch
+    import torch.distributed as dist
+
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    size = o.workers[0]
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
+    rows = []
+    for mib in o.mib:
+        start = torch.arange(mib << 18, dtype=torch.float32).remainder_(1009).sub_(504)
+        wanted, rounds = start * size, []
+        for _ in range(o.rounds + 1):
+            x = start.clone()
+            dist.barrier()
+            before, began = cpu_seconds(), time.perf_counter()
+            dist.all_reduce(x)
+            took = torch.tensor([time.perf_counter() - began]), torch.tensor([cpu_seconds() - before])
+            assert torch.equal(x, wanted), "Gloo's sum is wrong"
+            dist.all_reduce(took[0], op=dist.ReduceOp.MAX)
+            dist.all_reduce(took[1])
+            rounds.append((took[0].item(), took[1].item()))
+        wall, cpu = zip(*rounds[1:])
+        rows.append(dict(workers=size, mib=mib, codec="float32", path="tcp", rounds=o.rounds, median_s=statistics.median(wall), min_s=min(wall),
+                         max_s=max(wall), cpu_s=statistics.median(cpu)))
+    if rank == 0:
+        print(json.dumps(dict(rows=rows)), flush=True)
+    dist.destroy_process_group()
+
+
+def cpu_seconds():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
+
+
+def run(command, env=os.environ):
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"allreduce.py: {' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")
+    return json.loads(done.stdout[done.stdout.index("{") :])["rows"]
+
+
+def measure(o, shim):
+    """Results by (workers, MiB) and program, one for each lap."""
+    found = collections.defaultdict(lambda: collections.defaultdict(list))
+    sizes = ["--mib", ",".join(map(str, o.mib)), "--rounds", str(o.rounds)]
+    for _ in range(o.laps):
+        for n in o.workers:
+            peer = [sys.executable, __file__, "--gloo", "--workers", str(n)] + sizes
+            ours = [o.ringleader, "bench", "allreduce", "--workers", str(n), "--codec", o.codec, "--json", "-"] + sizes
+            programs = {"Gloo": (peer, os.environ), "Gloo, cubic": (peer, os.environ | {"LD_PRELOAD": shim}),
+                        "Ringleader": (ours, os.environ), "Ringleader, TCP": (ours[:6] + ["float32", "--path", "tcp"] + ours[7:], os.environ)}
+            for name, (command, env) in programs.items():
+                for row in run(command, env):
+                    label = name if name.startswith("Gloo") else f"{name.split(',')[0]}, {row['codec']}, {row['path']}"
+                    found[n, row["mib"]][label].append(row)
+    return found
+
+
+def table(found):
+    print("| workers | MiB | program | seconds (min to max) | CPU s | speed | speed by CPU |\n|---|---|---|---|---|---|---|")
+    for (n, mib), programs in sorted(found.items()):
+        middle = {name: tuple(statistics.median(r[key] for r in rows) for key in ("median_s", "cpu_s")) for name, rows in programs.items()}
+        wall, cpu = (min(v[i] for name, v in middle.items() if name.startswith("Gloo")) for i in (0, 1))
+        for name, rows in programs.items():
+            low, high = min(r["min_s"] for r in rows), max(r["max_s"] for r in rows)
+            print(f"| {n} | {mib} | {name} | {middle[name][0]:.4f} ({low:.4f} to {high:.4f}) | {middle[name][1]:.4f} |"
+                  f" {wall / middle[name][0]:.2f} | {cpu / max(middle[name][1], 1e-9):.2f} |")
+
+
+def main():
+    o = arguments()
+    if o.gloo:
+        return gloo(o)
+    with tempfile.TemporaryDirectory() as folder:
+        shim = os.path.join(folder, "cubic.so")
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", shim, str(HERE / "cubic.c"), "-ldl"], check=True)
+        found = measure(o, shim)
+    if o.json:
+        pathlib.Path(o.json).write_text(json.dumps([dict(program=name, **row) for programs in found.values() for name, rows in programs.items() for row in rows], indent=1))
+    table(found)
+
+
+if __name__ == "__main__":
+    main()
