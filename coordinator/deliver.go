@@ -21,6 +21,7 @@ func (l *leadership) deliver() {
 		}
 	}
 	for id, s := range l.sessions {
+		l.deliverPrepare(s, v)
 		w := l.workers[id]
 		job := w.Holding.Job
 		if job == "" {
@@ -29,13 +30,30 @@ func (l *leadership) deliver() {
 		switch j := v.Job(job); {
 		case j == nil || !state.Live(j):
 			s.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Release{Release: &rpcpb.Release{JobId: job}}})
-			w.Holding = schedule.Holding{}
+			w.Holding, w.Prepared = schedule.Holding{}, ""
 			l.workers[id] = w
 		case w.Holding.Generation < state.Current(j).Number && !w.Holding.Left:
 			// It trains in a gang that has been replaced (a part that was cut off): it should stop, and then may join.
 			s.change(changeKey{job, w.Holding.Generation, rpcpb.ChangeAction_CHANGE_ACTION_CANCEL})
 		}
 	}
+}
+
+// deliverPrepare has an idle worker get ready for a job, and give up one that is over.
+func (l *leadership) deliverPrepare(s *session, v state.View) {
+	w := l.workers[s.id]
+	if j := v.Job(w.Prepared); w.Prepared != "" && (j == nil || !state.Live(j)) && w.Holding.Job != w.Prepared {
+		s.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Release{Release: &rpcpb.Release{JobId: w.Prepared}}})
+		w.Prepared = ""
+		l.workers[s.id] = w
+	}
+	id := l.prepares[s.id]
+	j := v.Job(id)
+	if j == nil || !state.Live(j) || s.prepare == id {
+		return
+	}
+	s.prepare = id
+	s.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Prepare{Prepare: &rpcpb.Prepare{JobId: id, Spec: j.Spec}}})
 }
 
 func (l *leadership) deliverGang(j *logpb.Job) {
@@ -47,7 +65,7 @@ func (l *leadership) deliverGang(j *logpb.Job) {
 		}
 		if w.Holding.Job != j.Id || w.Holding.Generation < g.Number {
 			s.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Assign{Assign: l.assignment(j, g)}})
-			w.Holding = schedule.Holding{Job: j.Id, Generation: g.Number, Step: -1}
+			w.Holding, w.Prepared = schedule.Holding{Job: j.Id, Generation: g.Number, Step: -1}, j.Id
 			l.workers[m.WorkerId] = w
 		}
 		if ask, ok := l.asks[j.Id]; ok && ask.Generation == g.Number && !w.Holding.Left {

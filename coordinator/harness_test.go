@@ -262,6 +262,9 @@ func (f *fake) listen() {
 		}
 		if e.Message != nil {
 			f.got = append(f.got, e.Message)
+			if p := e.Message.GetPrepare(); p != nil {
+				_ = f.a.Send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Prepared{Prepared: &rpcpb.Prepared{JobId: p.JobId}}}) // lost: it is asked again on the next stream
+			}
 			if as := e.Message.GetAssign(); as != nil {
 				f.holding = &rpcpb.Holding{JobId: as.JobId, Generation: as.Generation, Step: as.ResumeStep}
 			}

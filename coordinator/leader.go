@@ -31,6 +31,7 @@ type leadership struct {
 	marked    map[string]mark            // by job: what the log knows of that
 	gathering map[string]*gathering      // by job: checkpoints that are being written
 	asks      map[string]schedule.Ask    // by job: what Plan wants asked
+	prepares  map[string]string          // by worker: the job that Plan wants it to get ready for
 	notes     map[string]string
 	bench     schedule.Bench
 }
@@ -153,7 +154,7 @@ func (l *leadership) post(ctx context.Context, e event) bool {
 func (l *leadership) plan() error {
 	for range 8 {
 		d := schedule.Plan(time.Now(), l.view(), l.c.cfg.Policy)
-		l.asks, l.notes = d.Asks, d.Notes
+		l.asks, l.notes, l.prepares = d.Asks, d.Notes, d.Prepares
 		out, err := l.c.propose(d.Commands...)
 		if err != nil {
 			return err

@@ -28,6 +28,7 @@ type session struct {
 	// The loop's own:
 	asked    changeKey // last Change
 	manifest stepKey   // last WriteManifest
+	prepare  string    // job of the last Prepare, until it is answered
 }
 
 type changeKey struct {
@@ -198,6 +199,8 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 		return l.onProgress(m.Progress)
 	case *rpcpb.AttachRequest_Left:
 		l.onLeft(sess, m.Left)
+	case *rpcpb.AttachRequest_Prepared:
+		return l.onPrepared(sess, m.Prepared)
 	case *rpcpb.AttachRequest_PartsWritten:
 		return l.onParts(sess, m.PartsWritten)
 	case *rpcpb.AttachRequest_ManifestWritten:
@@ -243,6 +246,27 @@ func (l *leadership) onLeft(sess *session, m *rpcpb.Left) {
 		}
 	}
 	l.workers[sess.id] = w
+}
+
+// onPrepared: to get ready for one job, a worker gives up what it had of another.
+func (l *leadership) onPrepared(sess *session, m *rpcpb.Prepared) error {
+	w := l.workers[sess.id]
+	if sess.prepare == m.JobId {
+		sess.prepare = ""
+	}
+	again := w.Unready == m.JobId
+	w.Prepared, w.Unready = m.JobId, ""
+	if w.Holding.Job != m.JobId && w.Holding.Left {
+		w.Holding = schedule.Holding{}
+	}
+	if m.Error != "" {
+		w.Prepared, w.Unready, w.UnreadyAt = "", m.JobId, time.Now()
+	}
+	l.workers[sess.id] = w
+	if j := l.c.fsm.View().Job(m.JobId); m.Error != "" && !again && j != nil && state.Live(j) {
+		return l.note(m.JobId, fmt.Sprintf("worker %s cannot get ready to join: %s", sess.id, m.Error))
+	}
+	return nil
 }
 
 // onProgress keeps the newest progress of a gang, and lets the log know now and then.

@@ -44,6 +44,7 @@ type agent struct {
 
 	mu      sync.Mutex
 	replica *replica       // nil when idle
+	opening *opening       // a replica that is being opened ahead of a generation, or nil
 	holding *rpcpb.Holding // what Register says
 }
 
@@ -67,6 +68,7 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 	defer func() {
 		// Whatever ended the loop: nothing may train on memory that Run is about to free.
 		a.end(errStopping)
+		a.stopOpening()
 		a.retired.Wait()
 		if closing := a.attachment.Close(); err == nil {
 			err = closing
@@ -133,6 +135,10 @@ func (a *agent) receive(ctx context.Context, msg *rpcpb.AttachResponse, draining
 		if !draining {
 			a.accept(ctx, m.Assign)
 		}
+	case *rpcpb.AttachResponse_Prepare:
+		if !draining && a.running == nil {
+			a.prepare(ctx, m.Prepare)
+		}
 	case *rpcpb.AttachResponse_Change:
 		if g := a.runs(m.Change.JobId); g != nil && g.assign.Generation == m.Change.Generation {
 			g.change(m.Change.Action)
@@ -156,6 +162,8 @@ func (a *agent) receive(ctx context.Context, msg *rpcpb.AttachResponse, draining
 			a.cfg.Log.Info("released", "job", m.Release.JobId)
 			a.end(errReleased)
 			a.drop()
+		} else if a.running == nil {
+			a.unprepare(m.Release.JobId)
 		}
 	}
 }
@@ -279,6 +287,13 @@ func (a *agent) setStep(step ringleader.Step) {
 
 // replicaFor returns the job's replica, opening it if the worker does not have it yet.
 func (a *agent) replicaFor(ctx context.Context, id ringleader.JobID, spec job.Spec) (*replica, error) {
+	if err := a.awaitOpening(ctx, string(id)); err != nil {
+		return nil, err
+	}
+	return a.openFor(ctx, id, spec)
+}
+
+func (a *agent) openFor(ctx context.Context, id ringleader.JobID, spec job.Spec) (*replica, error) {
 	if r := a.held(string(id)); r != nil {
 		return r, nil
 	}

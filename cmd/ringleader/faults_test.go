@@ -11,6 +11,7 @@ func TestParseFault(t *testing.T) {
 		"kill:leader@60":       {kind: "kill", on: onLeader, step: 60},
 		"pause:worker:0@50:3s": {kind: "pause", on: onWorker, step: 50, length: 3 * time.Second},
 		"join:worker@70":       {kind: "join", on: onWorker, step: 70},
+		"drain:worker:2@9":     {kind: "drain", on: onWorker, worker: 2, step: 9},
 		"cut:leader@8:1s":      {kind: "cut", on: onLeader, step: 8, length: time.Second},
 		"hang:store@9:2s":      {kind: "hang", on: onStore, step: 9, length: 2 * time.Second},
 		"flip:checkpoint@3":    {kind: "flip", on: onCheckpoint, step: 3},

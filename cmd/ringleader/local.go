@@ -58,6 +58,7 @@ type generationReport struct {
 	Members   []string `json:"members"`
 	FirstStep int64    `json:"first_step"`
 	Reason    string   `json:"reason"`
+	AtSeconds float64  `json:"at_s"` // when it was made, since the job was submitted
 }
 
 func newLocal() *cobra.Command {
@@ -66,7 +67,7 @@ func newLocal() *cobra.Command {
 		Use:   "local",
 		Short: "Run one job to its end on a cluster of child processes on this machine",
 		Long: "Starts coordinators and workers as child processes on loopback, runs one job to its end, stops everything, and leaves the run\n" +
-			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(),
+			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv, its speed and generations in DIR/report.html) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(),
 		Example: "  ringleader local --job examples/retail.yaml --dir run --workers 3 --fault kill:worker:1@20 --fault join:worker@40\n" +
 			"  ringleader local --job examples/retail.yaml --dir half --workers 3 --stop-at 30\n" +
 			"  ringleader local --job examples/retail.yaml --dir rest --workers 2 --resume half",
@@ -133,8 +134,10 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses, lenient: o.lenient}
 	err = r.run(ctx, o)
 	report.ports = c.addresses
-	if lost := losses.close(); lost != nil {
-		show.Note(lost.Error()) // the run is what it is without them
+	for _, lost := range []error{losses.close(), writeRunReport(dir, report, &r.trace)} {
+		if lost != nil {
+			show.Note(lost.Error()) // the run is what it is without them
+		}
 	}
 	show.Done()
 	return report, errors.Join(err, c.stop())

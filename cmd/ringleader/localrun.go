@@ -51,6 +51,7 @@ type localRun struct {
 	since     time.Time       // when
 	first     time.Time       // when the first step was completed
 	users     int64           // trained since then
+	trace     trace
 	atHold    map[*child]event
 	pending   []fault // not yet delivered
 	struck    []*strike
@@ -262,6 +263,7 @@ func (r *localRun) hear(ctx context.Context, h heard) error {
 		r.completed, r.since = h.event.Step, h.at
 		r.report.FinalLoss = h.event.Loss
 		r.losses.add(h.event)
+		r.trace.add(h.at.Sub(r.began), h.event)
 		r.shown.Step, r.shown.Loss = h.event.Step, h.event.Loss
 		r.show.Update(r.shown)
 	}
@@ -316,7 +318,8 @@ func (r *localRun) summarise() {
 		return
 	}
 	for _, g := range r.job.Generations {
-		r.report.Generations = append(r.report.Generations, generationReport{Number: g.Number, Members: g.Members, FirstStep: g.FirstStep, Reason: g.Reason})
+		r.report.Generations = append(r.report.Generations, generationReport{Number: g.Number, Members: g.Members, FirstStep: g.FirstStep, Reason: g.Reason,
+			AtSeconds: math.Round(max(0, time.UnixMilli(g.CreatedMs).Sub(r.began).Seconds())*1e3) / 1e3})
 	}
 	r.report.Seconds = math.Round(time.Since(r.began).Seconds()*1e3) / 1e3
 	if d := r.since.Sub(r.first).Seconds(); d > 0 {

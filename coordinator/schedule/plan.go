@@ -24,7 +24,7 @@ type planner struct {
 // what is left. A job that waits holds back those behind it for the same kind of device, if it can ever be served.
 func Plan(now time.Time, v View, policy Policy) Decision {
 	p := &planner{now: now, v: v, policy: policy, taken: map[string]bool{}, held: map[string]string{}}
-	p.out.Asks, p.out.Notes, p.out.Blamed = map[string]Ask{}, map[string]string{}, map[string]string{}
+	p.out.Asks, p.out.Notes, p.out.Blamed, p.out.Prepares = map[string]Ask{}, map[string]string{}, map[string]string{}, map[string]string{}
 	jobs := slices.Clone(v.State.Jobs)
 	slices.SortStableFunc(jobs, func(a, b *logpb.Job) int { return cmp.Compare(b.Demand.Priority, a.Demand.Priority) })
 	var steady []*logpb.Job
@@ -129,7 +129,14 @@ func (p *planner) grow(j *logpb.Job) {
 	g := state.Current(j)
 	room := limit(j.Demand) - len(g.Members)
 	done := p.v.Steps[j.Id]
-	if j.State != logpb.JobState_JOB_STATE_RUNNING || room <= 0 || p.held[j.Demand.Device] != "" || done.Generation != g.Number || done.Step <= g.ResumeStep {
+	if j.State != logpb.JobState_JOB_STATE_RUNNING || p.held[j.Demand.Device] != "" {
+		return
+	}
+	if room <= 0 {
+		p.spare(j)
+		return
+	}
+	if done.Generation != g.Number || done.Step <= g.ResumeStep {
 		return
 	}
 	var joiners []string
@@ -138,12 +145,36 @@ func (p *planner) grow(j *logpb.Job) {
 		if len(joiners) == room {
 			break
 		}
-		joiners = append(joiners, id)
 		p.taken[id] = true
+		if !p.prepare(j, id) {
+			continue // the others do not wait for it
+		}
+		joiners = append(joiners, id)
 		ready = ready || p.now.Sub(p.v.Workers[id].AttachedAt) >= p.policy.GrowDelay
 	}
 	if ready {
 		p.out.Asks[j.Id] = Ask{g.Number, Regroup, "to be joined by " + list(joiners)}
+	}
+}
+
+// prepare tells whether a worker is ready to train the job, and has it get ready if it is not.
+func (p *planner) prepare(j *logpb.Job, id string) bool {
+	w := p.v.Workers[id]
+	if w.Prepared == j.Id {
+		return true
+	}
+	if w.Unready != j.Id || p.now.Sub(w.UnreadyAt) >= 10*p.policy.GrowDelay {
+		p.out.Prepares[id] = j.Id
+	}
+	return false
+}
+
+// spare has workers that nobody needs get ready to replace members of a full gang.
+func (p *planner) spare(j *logpb.Job) {
+	for _, id := range p.idle(j, j.NumericsClass) {
+		if w := p.v.Workers[id]; w.Prepared == "" && p.out.Prepares[id] == "" {
+			p.prepare(j, id)
+		}
 	}
 }
 

@@ -55,9 +55,14 @@ func (p *planner) regroup(j *logpb.Job, g gang) {
 	p.create(j, next, slices.Concat(survivors, joiners))
 }
 
-// joiners are idle workers for the places that survivors leave, those first that hold a state of the job.
+// joiners are idle workers for the places that survivors leave, those first that hold a state of the job. The others do not wait for one that would still have
+// to get ready, unless there would be too few without.
 func (p *planner) joiners(j *logpb.Job, survivors []string) []string {
 	idle := p.idle(j, j.NumericsClass)
+	ready := slices.DeleteFunc(slices.Clone(idle), func(id string) bool { return p.v.Workers[id].Prepared != j.Id })
+	if len(survivors)+len(ready) >= int(j.Demand.MinWorkers) {
+		idle = ready
+	}
 	slices.SortStableFunc(idle, func(a, b string) int {
 		return int(p.heldStep(j, b) - p.heldStep(j, a))
 	})

@@ -70,12 +70,13 @@ type world struct {
 	asked  map[string]Ask
 	notes  map[string]string
 	silent map[string]bool
+	slow   map[string]bool // workers that take for ever to get ready
 	out    strings.Builder
 }
 
 func newWorld(t *testing.T) *world {
 	start := time.UnixMilli(1_000_000)
-	return &world{t: t, s: state.New(), now: start, asked: map[string]Ask{}, notes: map[string]string{}, silent: map[string]bool{},
+	return &world{t: t, s: state.New(), now: start, asked: map[string]Ask{}, notes: map[string]string{}, silent: map[string]bool{}, slow: map[string]bool{},
 		v: View{Since: start.Add(-time.Hour), Workers: map[string]Worker{}, Steps: map[string]Progress{}}}
 }
 
@@ -107,7 +108,7 @@ func (w *world) settle() {
 		w.v.State, w.v.Benched = w.s.View(), w.bench.Until()
 		d := Plan(w.now, w.v, DefaultPolicy())
 		w.tell(d)
-		if len(d.Commands) == 0 {
+		if len(d.Commands) == 0 && !w.getReady(d) {
 			return
 		}
 		for _, c := range d.Commands {
@@ -120,6 +121,20 @@ func (w *world) settle() {
 			w.bench.Blame(w.now, job, who)
 		}
 	}
+}
+
+// getReady does what workers do that are told to prepare for a job.
+func (w *world) getReady(d Decision) (any bool) {
+	for id, job := range d.Prepares {
+		if k := w.v.Workers[id]; !w.slow[id] {
+			k.Prepared, any = job, true
+			if k.Holding.Job != job && k.Holding.Left {
+				k.Holding = Holding{}
+			}
+			w.v.Workers[id] = k
+		}
+	}
+	return any
 }
 
 func (w *world) tell(d Decision) {
@@ -145,7 +160,7 @@ func (w *world) carryOut(c *logpb.Command) {
 		for _, m := range g.Members {
 			members = append(members, fmt.Sprintf("%s[%d-%d]", m.WorkerId, m.Shards[0], m.Shards[len(m.Shards)-1]))
 			if k := w.v.Workers[m.WorkerId]; k.Attached {
-				k.Holding = Holding{Job: c.GenerationCreated.JobId, Generation: g.Number, Step: g.ResumeStep}
+				k.Holding, k.Prepared = Holding{Job: c.GenerationCreated.JobId, Generation: g.Number, Step: g.ResumeStep}, c.GenerationCreated.JobId
 				w.v.Workers[m.WorkerId] = k
 			}
 		}
@@ -251,6 +266,14 @@ func (w *world) do(line string) {
 				k.Holding = Holding{Job: set["job"], Generation: uint64(num("gen", 0)), Step: num("step", -1), Left: set["left"] != "", LeftAt: w.now, How: set["how"], Culprit: set["culprit"]}
 			}
 			w.v.Workers[id] = k
+		}
+	case "slow": // workers take for ever to get ready
+		for _, id := range words {
+			w.slow[id] = true
+		}
+	case "ready": // they are
+		for _, id := range words {
+			delete(w.slow, id)
 		}
 	case "silent": // streams stay, nothing is heard
 		for _, id := range words {

@@ -20,7 +20,8 @@ type Policy struct {
 	ReportWait time.Duration
 	// HolderTimeout: how long the holders of a state may be unreachable before it is given up, unless the job says otherwise.
 	HolderTimeout time.Duration
-	// GrowDelay: a running gang is interrupted for a joiner that has been there for this long, so that several come as one.
+	// GrowDelay: a running gang is interrupted for joiners that are ready, one of which has been there for this long, so that several come as one. A
+	// worker that could not get ready tries again after ten times as long.
 	GrowDelay time.Duration
 	// ForgetWorker: a worker that nobody has heard of for this long is no longer listed.
 	ForgetWorker time.Duration
@@ -62,6 +63,9 @@ type Worker struct {
 	DetachedAt  time.Time // if it is not attached
 	Draining    bool      // it wants no new generation
 	Holding     Holding
+	Prepared    string    // the job that it is ready to train, if any
+	Unready     string    // the job that it could not get ready for,
+	UnreadyAt   time.Time // the last time
 }
 
 // Holding is the gang that a worker is in, as it says, and the state that it holds.
@@ -101,6 +105,7 @@ type Decision struct {
 	Commands []*logpb.Command  // for the log, in this order
 	Asks     map[string]Ask    // by job: what its gang should be asked, once
 	Notes    map[string]string // by job: why it is not getting on, for people
+	Prepares map[string]string // by worker: the job that it should get ready for
 	Blamed   map[string]string // by job with a new generation: the worker that the fault is laid on (Bench.Blame)
 }
 

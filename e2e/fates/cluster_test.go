@@ -220,6 +220,9 @@ func (c *cluster) ghost(name string, ends bool) {
 	c.ghosts = append(c.ghosts, end)
 	c.running.Go(func() {
 		for e := range a.Events() {
+			if p := e.Message.GetPrepare(); p != nil {
+				_ = a.Send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Prepared{Prepared: &rpcpb.Prepared{JobId: p.JobId}}}) // lost: it is asked again on the next stream
+			}
 			if e.Message.GetAssign() != nil && ends {
 				go end()
 			}

@@ -223,6 +223,8 @@ func storeAway(c *cluster) *rpcpb.JobInfo {
 	j := c.submit(2)
 	c.at(7, w0, w1)
 	c.says(j, "checkpoint at step 4 skipped")
+	<-time.After(5 * time.Second) // until the other member has given it up too: one that is still being tried might succeed now, and stand in the way of the next
+	synctest.Wait()
 	c.store.Inject(nil)
 	c.goOn(7, w0, w1)
 	c.at(9, w0, w1)

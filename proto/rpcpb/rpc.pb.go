@@ -1470,6 +1470,7 @@ type AttachRequest struct {
 	//	*AttachRequest_JobFailed
 	//	*AttachRequest_CheckpointUnusable
 	//	*AttachRequest_Evaluated
+	//	*AttachRequest_Prepared
 	Message       isAttachRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1602,6 +1603,15 @@ func (x *AttachRequest) GetEvaluated() *Evaluated {
 	return nil
 }
 
+func (x *AttachRequest) GetPrepared() *Prepared {
+	if x != nil {
+		if x, ok := x.Message.(*AttachRequest_Prepared); ok {
+			return x.Prepared
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Message interface {
 	isAttachRequest_Message()
 }
@@ -1646,6 +1656,10 @@ type AttachRequest_Evaluated struct {
 	Evaluated *Evaluated `protobuf:"bytes,10,opt,name=evaluated,proto3,oneof"`
 }
 
+type AttachRequest_Prepared struct {
+	Prepared *Prepared `protobuf:"bytes,12,opt,name=prepared,proto3,oneof"`
+}
+
 func (*AttachRequest_Register) isAttachRequest_Message() {}
 
 func (*AttachRequest_Heartbeat) isAttachRequest_Message() {}
@@ -1665,6 +1679,8 @@ func (*AttachRequest_JobFailed) isAttachRequest_Message() {}
 func (*AttachRequest_CheckpointUnusable) isAttachRequest_Message() {}
 
 func (*AttachRequest_Evaluated) isAttachRequest_Message() {}
+
+func (*AttachRequest_Prepared) isAttachRequest_Message() {}
 
 // Register introduces a worker, again on every new stream.
 type Register struct {
@@ -2639,6 +2655,59 @@ func (x *JobFailed) GetError() string {
 	return ""
 }
 
+// Prepared answers Prepare: the next generation would not have to wait for this worker; or why it would.
+type Prepared struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // empty: it is ready
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prepared) Reset() {
+	*x = Prepared{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prepared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prepared) ProtoMessage() {}
+
+func (x *Prepared) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
+func (*Prepared) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Prepared) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Prepared) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // AttachResponse is what the leader tells a worker. Assignments leave it only after commit and apply.
 type AttachResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2652,6 +2721,7 @@ type AttachResponse struct {
 	//	*AttachResponse_Release
 	//	*AttachResponse_CheckpointAbandoned
 	//	*AttachResponse_Heartbeat
+	//	*AttachResponse_Prepare
 	Message       isAttachResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2659,7 +2729,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2741,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2754,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -2766,6 +2836,15 @@ func (x *AttachResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *AttachResponse) GetPrepare() *Prepare {
+	if x != nil {
+		if x, ok := x.Message.(*AttachResponse_Prepare); ok {
+			return x.Prepare
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Message interface {
 	isAttachResponse_Message()
 }
@@ -2802,6 +2881,10 @@ type AttachResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"` // echo of the worker's: the leader is there
 }
 
+type AttachResponse_Prepare struct {
+	Prepare *Prepare `protobuf:"bytes,10,opt,name=prepare,proto3,oneof"`
+}
+
 func (*AttachResponse_Registered) isAttachResponse_Message() {}
 
 func (*AttachResponse_Assign) isAttachResponse_Message() {}
@@ -2818,6 +2901,62 @@ func (*AttachResponse_CheckpointAbandoned) isAttachResponse_Message() {}
 
 func (*AttachResponse_Heartbeat) isAttachResponse_Message() {}
 
+func (*AttachResponse_Prepare) isAttachResponse_Message() {}
+
+// Prepare asks an idle worker to get ready for a job whose gang it is to join, or in which it is to replace somebody: to open the data, build the
+// model and reserve memory, while the gang trains on.
+type Prepare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"` // canonical JSON of job.Spec
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prepare) Reset() {
+	*x = Prepare{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prepare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prepare) ProtoMessage() {}
+
+func (x *Prepare) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
+func (*Prepare) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Prepare) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Prepare) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
 type Registered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -2828,7 +2967,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2840,7 +2979,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2853,7 +2992,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -2890,7 +3029,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3041,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3054,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -2992,7 +3131,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3143,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3156,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -3053,7 +3192,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3204,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3217,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Change) GetJobId() string {
@@ -3115,7 +3254,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3127,7 +3266,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3140,7 +3279,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -3184,7 +3323,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3335,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3348,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Committed) GetJobId() string {
@@ -3253,7 +3392,7 @@ type CheckpointAbandoned struct {
 
 func (x *CheckpointAbandoned) Reset() {
 	*x = CheckpointAbandoned{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3404,7 @@ func (x *CheckpointAbandoned) String() string {
 func (*CheckpointAbandoned) ProtoMessage() {}
 
 func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3417,7 @@ func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
 func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CheckpointAbandoned) GetJobId() string {
@@ -3319,7 +3458,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3470,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3483,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Release) GetJobId() string {
@@ -3363,7 +3502,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3514,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3527,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 type RingResponse struct {
@@ -3399,7 +3538,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3550,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3563,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 type FetchStateRequest struct {
@@ -3437,7 +3576,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3588,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3601,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3491,7 +3630,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3642,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3655,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FetchStateResponse) GetData() []byte {
@@ -3556,7 +3695,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3707,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3720,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -3735,7 +3874,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15AddCoordinatorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x18\n" +
-	"\x16AddCoordinatorResponse\"\xc1\x05\n" +
+	"\x16AddCoordinatorResponse\"\xfc\x05\n" +
 	"\rAttachRequest\x129\n" +
 	"\bregister\x18\x01 \x01(\v2\x1b.ringleader.rpc.v1.RegisterH\x00R\bregister\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x129\n" +
@@ -3748,7 +3887,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"job_failed\x18\b \x01(\v2\x1c.ringleader.rpc.v1.JobFailedH\x00R\tjobFailed\x12X\n" +
 	"\x13checkpoint_unusable\x18\t \x01(\v2%.ringleader.rpc.v1.CheckpointUnusableH\x00R\x12checkpointUnusable\x12<\n" +
 	"\tevaluated\x18\n" +
-	" \x01(\v2\x1c.ringleader.rpc.v1.EvaluatedH\x00R\tevaluatedB\t\n" +
+	" \x01(\v2\x1c.ringleader.rpc.v1.EvaluatedH\x00R\tevaluated\x129\n" +
+	"\bprepared\x18\f \x01(\v2\x1b.ringleader.rpc.v1.PreparedH\x00R\bpreparedB\t\n" +
 	"\amessage\"\x84\x03\n" +
 	"\bRegister\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12 \n" +
@@ -3854,7 +3994,10 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\xa2\x04\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"7\n" +
+	"\bPrepared\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\xda\x04\n" +
 	"\x0eAttachResponse\x12?\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x1d.ringleader.rpc.v1.RegisteredH\x00R\n" +
@@ -3865,8 +4008,13 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\tcommitted\x18\x05 \x01(\v2\x1c.ringleader.rpc.v1.CommittedH\x00R\tcommitted\x126\n" +
 	"\arelease\x18\x06 \x01(\v2\x1a.ringleader.rpc.v1.ReleaseH\x00R\arelease\x12[\n" +
 	"\x14checkpoint_abandoned\x18\a \x01(\v2&.ringleader.rpc.v1.CheckpointAbandonedH\x00R\x13checkpointAbandoned\x12<\n" +
-	"\theartbeat\x18\b \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"C\n" +
+	"\theartbeat\x18\b \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x126\n" +
+	"\aprepare\x18\n" +
+	" \x01(\v2\x1a.ringleader.rpc.v1.PrepareH\x00R\aprepareB\t\n" +
+	"\amessage\"4\n" +
+	"\aPrepare\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\"C\n" +
 	"\n" +
 	"Registered\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12!\n" +
@@ -3992,7 +4140,7 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_rpcpb_rpc_proto_goTypes = []any{
 	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
 	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
@@ -4031,21 +4179,23 @@ var file_rpcpb_rpc_proto_goTypes = []any{
 	(*CheckpointUnusable)(nil),     // 34: ringleader.rpc.v1.CheckpointUnusable
 	(*Evaluated)(nil),              // 35: ringleader.rpc.v1.Evaluated
 	(*JobFailed)(nil),              // 36: ringleader.rpc.v1.JobFailed
-	(*AttachResponse)(nil),         // 37: ringleader.rpc.v1.AttachResponse
-	(*Registered)(nil),             // 38: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 39: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 40: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 41: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 42: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 43: ringleader.rpc.v1.Committed
-	(*CheckpointAbandoned)(nil),    // 44: ringleader.rpc.v1.CheckpointAbandoned
-	(*Release)(nil),                // 45: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 46: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 47: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 48: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 49: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 50: ringleader.rpc.v1.StateHeader
-	nil,                            // 51: ringleader.rpc.v1.Register.LabelsEntry
+	(*Prepared)(nil),               // 37: ringleader.rpc.v1.Prepared
+	(*AttachResponse)(nil),         // 38: ringleader.rpc.v1.AttachResponse
+	(*Prepare)(nil),                // 39: ringleader.rpc.v1.Prepare
+	(*Registered)(nil),             // 40: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                 // 41: ringleader.rpc.v1.Assign
+	(*Member)(nil),                 // 42: ringleader.rpc.v1.Member
+	(*Change)(nil),                 // 43: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),          // 44: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),              // 45: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),    // 46: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                // 47: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),            // 48: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),           // 49: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),      // 50: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),     // 51: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),            // 52: ringleader.rpc.v1.StateHeader
+	nil,                            // 53: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
@@ -4071,49 +4221,51 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	36, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
 	34, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
 	35, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
-	51, // 23: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
-	26, // 24: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
-	2,  // 25: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
-	2,  // 26: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	30, // 27: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
-	6,  // 28: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	38, // 29: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	39, // 30: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	41, // 31: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	42, // 32: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	43, // 33: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	45, // 34: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	44, // 35: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
-	27, // 36: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	40, // 37: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
-	3,  // 38: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	30, // 39: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	50, // 40: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
-	8,  // 41: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
-	10, // 42: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
-	12, // 43: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
-	14, // 44: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
-	16, // 45: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
-	18, // 46: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
-	22, // 47: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	24, // 48: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	46, // 49: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	48, // 50: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 51: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 52: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 53: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 54: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 55: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 56: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	23, // 57: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	37, // 58: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	47, // 59: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	49, // 60: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	51, // [51:61] is the sub-list for method output_type
-	41, // [41:51] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	37, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
+	53, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	26, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
+	2,  // 26: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
+	2,  // 27: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
+	30, // 28: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	6,  // 29: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
+	40, // 30: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	41, // 31: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	43, // 32: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	44, // 33: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	45, // 34: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	47, // 35: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	46, // 36: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	27, // 37: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	39, // 38: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
+	42, // 39: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	3,  // 40: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
+	30, // 41: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	52, // 42: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	8,  // 43: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
+	10, // 44: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
+	12, // 45: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
+	14, // 46: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
+	16, // 47: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
+	18, // 48: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
+	22, // 49: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
+	24, // 50: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	48, // 51: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	50, // 52: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 53: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 54: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 55: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 56: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 57: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 58: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	23, // 59: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	38, // 60: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	49, // 61: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	51, // 62: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	53, // [53:63] is the sub-list for method output_type
+	43, // [43:53] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_rpcpb_rpc_proto_init() }
@@ -4133,9 +4285,10 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_JobFailed)(nil),
 		(*AttachRequest_CheckpointUnusable)(nil),
 		(*AttachRequest_Evaluated)(nil),
+		(*AttachRequest_Prepared)(nil),
 	}
 	file_rpcpb_rpc_proto_msgTypes[31].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[33].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[34].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
@@ -4144,6 +4297,7 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachResponse_Release)(nil),
 		(*AttachResponse_CheckpointAbandoned)(nil),
 		(*AttachResponse_Heartbeat)(nil),
+		(*AttachResponse_Prepare)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4151,7 +4305,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
