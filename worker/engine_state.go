@@ -9,6 +9,7 @@ import (
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/exact"
+	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
 // Initialise gives the engine the state at step 0, a pure function of the job.
@@ -75,6 +76,37 @@ func (e *Engine) snapshot() (*checkpoints.State, error) {
 		*part.to = e.tensors(flat)
 	}
 	return st, e.copier.Sync()
+}
+
+// stand describes the state at a step, for whoever copies it. Any goroutine may call it.
+func (e *Engine) stand(step ringleader.Step) (*rpcpb.StateHeader, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.step != step || step == noState {
+		return nil, fmt.Errorf("holds step %d, not %d", e.step, step)
+	}
+	n := uint64(e.model.Size())
+	sum := e.copier.Hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), 3*n)
+	s := e.scalars
+	return &rpcpb.StateHeader{Step: int64(step), Digest: exact.FinishDigest(sum, step, e.digest).String(), Parameters: n,
+		Beta1Power: s.Beta1Power, Beta2Power: s.Beta2Power, Ledger: s.Ledger, Users: s.Users, Tokens: s.Tokens}, e.copier.Sync()
+}
+
+// read copies words of the state at a step, from the first on in canonical order. Any goroutine may call it.
+func (e *Engine) read(step ringleader.Step, first int, into []float32) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.step != step || step == noState {
+		return fmt.Errorf("holds step %d, not %d any more", e.step, step)
+	}
+	n := e.model.Size()
+	for i, v := range []device.F32{e.params, e.m1, e.m2} {
+		lo, hi := max(first, i*n), min(first+len(into), (i+1)*n)
+		if lo < hi {
+			device.Download(e.copier, into[lo-first:hi-first], v.Slice(lo-i*n, hi-i*n))
+		}
+	}
+	return e.copier.Sync()
 }
 
 // tensors names the parts of a flat vector.

@@ -7,9 +7,11 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"unsafe"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -18,6 +20,7 @@ import (
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce/grpclink"
 	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -33,105 +36,136 @@ type stateServer struct {
 	agent *agent
 }
 
-// FetchState streams a copy of the state, taken between two steps. Another step than the one asked for is FAILED_PRECONDITION: the caller's
+// FetchState streams words of the state. Another step than the one asked for is FAILED_PRECONDITION, also in the middle: the caller's
 // generation is over, or this worker's has not begun.
 func (s *stateServer) FetchState(req *rpcpb.FetchStateRequest, stream grpc.ServerStreamingServer[rpcpb.FetchStateResponse]) error {
 	r := s.agent.held(req.JobId)
 	if r == nil {
 		return status.Errorf(codes.NotFound, "worker %s holds no state of job %s", s.agent.cfg.ID, req.JobId)
 	}
-	st, err := r.snapshot()
+	n := uint64(3 * r.model.Size())
+	if req.Count == 0 && req.First < n {
+		req.Count = n - req.First
+	}
+	if req.First >= n || req.Count > n-req.First {
+		return status.Errorf(codes.InvalidArgument, "words %d to %d of a state that has %d", req.First, req.First+req.Count, n)
+	}
+	header, err := r.stand(ringleader.Step(req.Step))
 	if err != nil {
-		return status.Errorf(codes.Internal, "copy state: %v", err)
-	}
-	if int64(st.Step) != req.Step {
-		return status.Errorf(codes.FailedPrecondition, "worker %s holds step %d of job %s, not %d", s.agent.cfg.ID, st.Step, req.JobId, req.Step)
-	}
-	header := &rpcpb.StateHeader{
-		Step: int64(st.Step), Digest: st.Digest().String(), Parameters: uint64(r.model.Size()),
-		Beta1Power: st.Scalars.Beta1Power, Beta2Power: st.Scalars.Beta2Power,
-		Ledger: st.Scalars.Ledger, Users: st.Scalars.Users, Tokens: st.Scalars.Tokens,
+		return status.Errorf(codes.FailedPrecondition, "worker %s, job %s: %v", s.agent.cfg.ID, req.JobId, err)
 	}
 	if err := stream.Send(&rpcpb.FetchStateResponse{Header: header}); err != nil {
 		return err
 	}
-	for _, flat := range [][]float32{flatten(st.Params), flatten(st.Moment1), flatten(st.Moment2)} {
-		for lo := 0; lo < len(flat); lo += fetchChunk {
-			data := bytesOf(flat[lo:min(lo+fetchChunk, len(flat))])
-			if err := stream.Send(&rpcpb.FetchStateResponse{Data: data, Crc32C: crc32.Checksum(data, castagnoli)}); err != nil {
-				return err
-			}
+	buf := make([]float32, min(fetchChunk, req.Count))
+	for at, end := req.First, req.First+req.Count; at < end; at += fetchChunk {
+		part := buf[:min(fetchChunk, end-at)]
+		if err := r.read(ringleader.Step(req.Step), int(at), part); err != nil {
+			return status.Errorf(codes.FailedPrecondition, "worker %s, job %s: %v", s.agent.cfg.ID, req.JobId, err)
+		}
+		data := bytesOf(part)
+		if err := stream.Send(&rpcpb.FetchStateResponse{Data: data, Crc32C: crc32.Checksum(data, castagnoli)}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// fetchFromHolders tries the holders in turn, beginning at a place of its own so that several joiners spread over them.
+// maxSources bounds the members that one joiner copies from at a time.
+const maxSources = 4
+
+// fetchFromHolders copies the state from several holders at a time, beginning at a place of its own so that several joiners spread over them. The state that
+// is held stays until the new one has been verified.
 func (g *generation) fetchFromHolders(ctx context.Context, step ringleader.Step) error {
+	holders := slices.DeleteFunc(slices.Clone(g.assign.Holders), func(rank int32) bool {
+		return rank == int32(g.rank) // the leader thinks so; it knows better itself
+	})
+	if len(holders) == 0 {
+		return fmt.Errorf("state at step %d: this worker is the only holder, and has lost it", step)
+	}
+	all := make([]float32, 3*g.replica.model.Size())
+	pieces := min(len(holders), maxSources)
+	var mu sync.Mutex // of header and sum
+	var header *rpcpb.StateHeader
+	var sum uint64 // the words' part of the digest
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range pieces {
+		first, end := i*len(all)/pieces, (i+1)*len(all)/pieces
+		group.Go(func() error {
+			h, hash, err := g.fetchPiece(ctx, holders, i+int(g.rank), step, first, all[first:end])
+			mu.Lock()
+			defer mu.Unlock()
+			header = h
+			sum += hash
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return g.adopt(header, step, all, sum)
+}
+
+// fetchPiece tries the holders in turn for words of the state, and returns their part of its digest.
+func (g *generation) fetchPiece(ctx context.Context, holders []int32, begin int, step ringleader.Step, first int, into []float32) (*rpcpb.StateHeader, uint64, error) {
 	var errs []error
-	holders := g.assign.Holders
 	for i := range holders {
-		rank := holders[(i+int(g.rank))%len(holders)]
-		if rank == int32(g.rank) {
-			continue // the leader thinks so; it knows better itself
-		}
-		m := g.assign.Members[rank]
-		err := g.fetch(ctx, m.Address, step)
+		m := g.assign.Members[holders[(begin+i)%len(holders)]]
+		header, err := g.fetch(ctx, m.Address, step, first, into)
 		if err == nil {
-			return nil
+			return header, exact.HashFloats(into, uint64(first)), nil
 		}
 		errs = append(errs, fmt.Errorf("fetch state at step %d from %s: %w", step, m.WorkerId, err))
 	}
-	if len(errs) == 0 {
-		return fmt.Errorf("state at step %d: this worker is the only holder, and has lost it", step)
-	}
-	return errors.Join(errs...)
+	return nil, 0, errors.Join(errs...)
 }
 
-func (g *generation) fetch(ctx context.Context, address string, step ringleader.Step) error {
+func (g *generation) fetch(ctx context.Context, address string, step ringleader.Step, first int, into []float32) (*rpcpb.StateHeader, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	conn, err := g.agent.peers.conn(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	stream, err := rpcpb.NewPeerServiceClient(conn).FetchState(ctx, &rpcpb.FetchStateRequest{JobId: g.assign.JobId, Step: int64(step)})
+	req := &rpcpb.FetchStateRequest{JobId: g.assign.JobId, Step: int64(step), First: uint64(first), Count: uint64(len(into))}
+	stream, err := rpcpb.NewPeerServiceClient(conn).FetchState(ctx, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	first, err := stream.Recv()
+	begin, err := stream.Recv()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h, n := first.Header, g.replica.model.Size()
+	h, n := begin.Header, g.replica.model.Size()
 	if h == nil || h.Parameters != uint64(n) {
-		return fmt.Errorf("header %v: want %d parameters", h, n)
+		return nil, fmt.Errorf("header %v: want %d parameters", h, n)
 	}
-	all := make([]float32, 3*n)
-	for rest := bytesOf(all); len(rest) > 0; {
+	for rest := bytesOf(into); len(rest) > 0; {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("stream ended %d bytes early", len(rest))
+			return nil, fmt.Errorf("stream ended %d bytes early", len(rest))
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(m.Data) > len(rest) || crc32.Checksum(m.Data, castagnoli) != m.Crc32C {
-			return errors.New("checksum or length of a chunk is wrong")
+			return nil, errors.New("checksum or length of a chunk is wrong")
 		}
 		rest = rest[copy(rest, m.Data):]
 		g.agent.beat.Add(1)
 	}
-	r := g.replica
-	st := &checkpoints.State{
-		Job: r.digest, Step: ringleader.Step(h.Step),
-		Params: r.tensors(all[:n]), Moment1: r.tensors(all[n : 2*n]), Moment2: r.tensors(all[2*n:]),
-		Scalars: checkpoints.Scalars{Beta1Power: h.Beta1Power, Beta2Power: h.Beta2Power, Ledger: h.Ledger, Users: h.Users, Tokens: h.Tokens},
+	return h, nil
+}
+
+// adopt makes what was fetched the replica's state, if it is what was announced.
+func (g *generation) adopt(h *rpcpb.StateHeader, step ringleader.Step, all []float32, sum uint64) error {
+	r, n := g.replica, g.replica.model.Size()
+	scalars := checkpoints.Scalars{Beta1Power: h.Beta1Power, Beta2Power: h.Beta2Power, Ledger: h.Ledger, Users: h.Users, Tokens: h.Tokens}
+	sum += exact.HashWords(scalars.Words(), uint64(len(all)))
+	if got := exact.FinishDigest(sum, step, r.digest).String(); got != h.Digest || ringleader.Step(h.Step) != step {
+		return fmt.Errorf("state at step %d with digest %s, announced %s at step %d", step, got, h.Digest, h.Step)
 	}
-	if got := st.Digest().String(); got != h.Digest || st.Step != step {
-		return fmt.Errorf("state at step %d with digest %s, announced %s", st.Step, got, h.Digest)
-	}
-	return r.install(all[:n], all[n:2*n], all[2*n:], st.Scalars, st.Step)
+	return r.install(all[:n], all[n:2*n], all[2*n:], scalars, step)
 }
 
 // bytesOf views little-endian floats as bytes; the package builds for little-endian machines only (see allreduce).

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/job"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -37,7 +38,7 @@ func (a *agent) prepare(ctx context.Context, m *rpcpb.Prepare) {
 		}
 		spec, err := job.FromCanonical(m.Spec)
 		if err == nil {
-			_, err = a.openFor(ctx, ringleader.JobID(m.JobId), spec)
+			err = a.warm(ctx, ringleader.JobID(m.JobId), spec)
 		}
 		if ctx.Err() != nil {
 			return // it is no longer wanted
@@ -49,6 +50,35 @@ func (a *agent) prepare(ctx context.Context, m *rpcpb.Prepare) {
 		a.cfg.Log.Info("ready to join", "job", m.JobId, "error", err)
 		a.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Prepared{Prepared: answer}})
 	}()
+}
+
+// warm opens a replica and makes a step with it alone, of a few shards, whose result is dropped: the first step of a process reserves memory and makes kernels.
+func (a *agent) warm(ctx context.Context, id ringleader.JobID, spec job.Spec) error {
+	r, err := a.openFor(ctx, id, spec)
+	if err != nil || r.at() != noState {
+		return err
+	}
+	group, err := allreduce.NewGroup(allreduce.DefaultConfig(), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer group.Close(nil)
+	defer r.forget()
+	if err := r.Initialise(); err != nil {
+		return err
+	}
+	var shards []ringleader.Shard
+	for s := range min(2*len(r.lanes), r.what.Shards) {
+		shards = append(shards, ringleader.Shard(s))
+	}
+	tr := r.NewTrailer(1)
+	if err := r.Compute(ctx, tr, shards); err != nil {
+		return err
+	}
+	if err := r.Reduce(ctx, group, tr); err != nil {
+		return err
+	}
+	return r.Update(tr)
 }
 
 func (o *opening) over() bool {

@@ -3566,10 +3566,13 @@ func (*RingResponse) Descriptor() ([]byte, []int) {
 	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
+// FetchStateRequest asks for a run of the state's words in canonical order, so that a joiner can copy from several members at a time.
 type FetchStateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Step          int64                  `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	First         uint64                 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
+	Count         uint64                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"` // 0: all from first on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3618,7 +3621,21 @@ func (x *FetchStateRequest) GetStep() int64 {
 	return 0
 }
 
-// FetchStateResponse: the header first, then the state's words in canonical order, each chunk with its CRC32C.
+func (x *FetchStateRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *FetchStateRequest) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// FetchStateResponse: the header first, then the words, each chunk with its CRC32C.
 type FetchStateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
@@ -4065,10 +4082,12 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\aRelease\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\r\n" +
 	"\vRingRequest\"\x0e\n" +
-	"\fRingResponse\">\n" +
+	"\fRingResponse\"j\n" +
 	"\x11FetchStateRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\x03R\x04step\"x\n" +
+	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\"x\n" +
 	"\x12FetchStateResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x02 \x01(\rR\x06crc32c\x126\n" +
