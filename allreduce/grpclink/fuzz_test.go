@@ -19,7 +19,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{255}, 64), uint16(60))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
 		at := min(int(cut), len(b))
-		var m message
+		m := message{frame: new(received)}
 		if err := m.parse(mem.BufferSlice{mem.SliceBuffer(b[:at:at]), mem.SliceBuffer(b[at:])}); err != nil {
 			return
 		}
