@@ -3,6 +3,7 @@ package allreduce_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -197,6 +198,7 @@ func TestCauseEncoding(t *testing.T) {
 		{Culprit: 3, HasCulprit: true, How: "how", Err: errors.New("why")},
 		{Culprit: 1, HasCulprit: true, Hung: true, How: "silent"},
 		{How: "how"},
+		{Culprit: 2, HasCulprit: true, Doubted: []ringleader.Rank{2, 5}, How: "differs"},
 		{Culprit: 1 << 20, HasCulprit: true},
 		{How: string(long)},
 	} {
@@ -205,7 +207,7 @@ func TestCauseEncoding(t *testing.T) {
 			t.Errorf("cause of %d bytes: want a bound", len(b))
 		}
 		var got *allreduce.Fault
-		if err := allreduce.UnmarshalCause(b); !errors.As(err, &got) || got.HasCulprit != f.HasCulprit || got.Hung != f.Hung || f.HasCulprit && got.Culprit != f.Culprit {
+		if err := allreduce.UnmarshalCause(b); !errors.As(err, &got) || got.HasCulprit != f.HasCulprit || got.Hung != f.Hung || !slices.Equal(got.Doubted, f.Doubted) || f.HasCulprit && got.Culprit != f.Culprit {
 			t.Errorf("cause %v became %v", f, err)
 		}
 	}
@@ -220,6 +222,8 @@ func FuzzUnmarshalCause(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add([]byte{0})
 	f.Add([]byte{2, 1, 0, 0, 0, 'x'})
+	f.Add([]byte{4, 1, 0, 0, 0, 1, 1, 0, 0, 0, 'x'})
+	f.Add([]byte{4, 1, 0, 0, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if allreduce.UnmarshalCause(b) == nil {
 			t.Errorf("cause %x is no error", b)

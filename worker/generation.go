@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,11 @@ func (g *generation) run(ctx context.Context) (out outcome) {
 	err := g.live(ctx)
 	if errors.Is(err, errCancelled) {
 		err = nil // all members have agreed on it
+	}
+	if fault := (*allreduce.Fault)(nil); errors.As(err, &fault) && g.replica != nil && slices.Contains(fault.Doubted, g.rank) {
+		// Most agree that this one is wrong: it will get their state, and must not hand on its own. If nobody can tell who is
+		// wrong, all forget, and the newest checkpoint counts. Whoever noticed ends the ring: the others may know of it only from there.
+		g.replica.forget()
 	}
 	if err != nil && g.replica != nil {
 		if out.broken = g.replica.check(); out.broken != nil {

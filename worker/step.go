@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -69,12 +68,7 @@ func (g *generation) verify(tr *exact.Trailer) error {
 		return err
 	}
 	if ranks := tr.Disagree(); fenced && len(ranks) > 0 {
-		if slices.Contains(ranks, g.rank) {
-			// Most agree that this one is wrong: it will get their state, and must not hand on its own. If nobody can tell who is
-			// wrong, all forget, and the newest checkpoint counts.
-			g.replica.forget()
-		}
-		return &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
+		return &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
 	}
 	return nil
 }

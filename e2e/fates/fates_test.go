@@ -39,6 +39,7 @@ func TestFates(t *testing.T) {
 		{"a joiner hangs while the ring is made", hangsInAssembly},
 		{"a device breaks", deviceBreaks},
 		{"a state is corrupted", stateCorrupted},
+		{"two states differ", twoDiffer},
 		{"paused and resumed", pausedAndResumed},
 		{"the store is away for a while", storeAway},
 		{"the store is away at the end, and a member dies", storeAwayAtEnd},
@@ -194,6 +195,22 @@ func stateCorrupted(c *cluster) *rpcpb.JobInfo {
 		c.Errorf("generations %v: want a second one of all 3 from step 5", j.Generations)
 	}
 	c.wantHistory(j, "state differs from the other members'")
+	return j
+}
+
+// twoDiffer: nobody can tell who of two is wrong. Neither state is used, whoever noticed first: the newest checkpoint is.
+func twoDiffer(c *cluster) *rpcpb.JobInfo {
+	dev := c.device()
+	w0, w1 := c.worker("w0", 6), c.workerOn(dev, "w1", 6)
+	j := c.submit(2)
+	c.at(6, w0, w1)
+	c.says(j, "step 4 committed")
+	dev.corrupt.Store(true)
+	c.goOn(6, w0, w1)
+	j, _ = c.succeed(j)
+	if g := j.Generations[len(j.Generations)-1]; len(j.Generations) != 2 || len(g.Members) != 2 || g.FirstStep != 4 {
+		c.Errorf("generations %v: want a second one of both from step 4", j.Generations)
+	}
 	return j
 }
 
