@@ -1,6 +1,6 @@
 """Compares sums over processes of this machine: `ringleader bench allreduce` and Gloo (PyTorch), float32 to float32, in interleaved laps.
 
-  python allreduce.py [--workers 2,3,4] [--mib 1,16,64,256] [--codec float32,exact16] [--laps 3] [--rounds 5] [--json FILE]
+  python allreduce.py [--workers 2,3,4] [--mib 1,16,64,256] [--codec float32,exact64,exact32,exact16] [--laps 3] [--rounds 5] [--json FILE]
 
 Prints a table in Markdown. Times are of the slowest process of a round, CPU seconds of all processes. Needs torch, and gcc for Gloo over cubic.
 """
@@ -79,13 +79,14 @@ def measure(o, shim):
     for _ in range(o.laps):
         for n in o.workers:
             peer = [sys.executable, __file__, "--gloo", "--workers", str(n)] + sizes
-            ours = [o.ringleader, "bench", "allreduce", "--workers", str(n), "--codec", o.codec, "--json", "-"] + sizes
-            programs = {"Gloo": (peer, os.environ), "Gloo, cubic": (peer, os.environ | {"LD_PRELOAD": shim}),
-                        "Ringleader": (ours, os.environ), "Ringleader, TCP": (ours[:6] + ["float32", "--path", "tcp"] + ours[7:], os.environ)}
-            for name, (command, env) in programs.items():
+            ours = [o.ringleader, "bench", "allreduce", "--workers", str(n), "--json", "-"] + sizes
+            for label, command, env in (("Gloo", peer, os.environ), ("Gloo, cubic", peer, os.environ | {"LD_PRELOAD": shim}),
+                                        ("Ringleader", ours + ["--codec", o.codec], os.environ),
+                                        ("Ringleader", ours + ["--codec", "float32", "--path", "unix"], os.environ),
+                                        ("Ringleader", ours + ["--codec", "float32", "--path", "tcp"], os.environ)):
                 for row in run(command, env):
-                    label = name if name.startswith("Gloo") else f"{name.split(',')[0]}, {row['codec']}, {row['path']}"
-                    found[n, row["mib"]][label].append(row)
+                    name = label if command is peer else f"{label}, {row['codec']}, {row['path']}"
+                    found[n, row["mib"]][name].append(row)
     return found
 
 
