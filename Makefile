@@ -62,6 +62,10 @@ test-s3: deps ## run the S3 tests against a real MinIO server (compiled on first
 
 # Options of the driver, such as BENCH="--data FOLDER --rounds 5".
 BENCH ?=
+.PHONY: bench-allreduce
+bench-allreduce: build ## compare sums over processes with Gloo's on this machine, and write them into docs/benchmarks.md; a quarter of an hour
+	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/allreduce.py --ringleader $(BIN) $(BENCH)
+
 .PHONY: bench
 bench: build ## compare training steps with PyTorch's on this machine, and write docs/benchmarks.md; an hour, and some GB the first time
 	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/run.py --ringleader $(BIN) $(BENCH)

@@ -254,7 +254,7 @@ type Update interface {
 	// NaN, bad[1] values that would be 2^fraction or more in magnitude; those are not added. fraction is within 0..15 or 0..31 bits.
 	ToBlocks16(acc I16, x F32, exponents I8, fraction int, bad I64)
 	ToBlocks32(acc I32, x F32, exponents I8, fraction int, bad I64)
-	// FromBlocks16 and FromBlocks32: x = float32(float64(acc) * 2^(exponent-fraction) / divisor).
+	// FromBlocks16 and FromBlocks32: x = float32(float64(acc) * (2^(exponent-fraction) / divisor)).
 	FromBlocks16(x F32, acc I16, exponents I8, fraction int, divisor float64)
 	FromBlocks32(x F32, acc I32, exponents I8, fraction int, divisor float64)
 	// SquaredNorm returns the sum of squares (waits): blocks of 4,096; lane l of 256 adds squares (in float64) of elements l, l+256, ... of its

@@ -72,10 +72,10 @@ func ToBlocks[W Word](acc []W, x []float32, e []int8, fraction int) (nan, over i
 	return nan, over
 }
 
-// FromBlocks sets x[i] = float32(float64(acc[i]) * 2^(e-fraction) / divisor).
+// FromBlocks sets x[i] = float32(float64(acc[i]) * (2^(e-fraction) / divisor)): one division for a block.
 func FromBlocks[W Word](x []float32, acc []W, e []int8, fraction int, divisor float64) {
 	x = x[:len(acc)]
 	for i, v := range acc {
-		x[i] = float32(math.Ldexp(float64(v), int(e[i/BlockElements])-fraction) / divisor)
+		x[i] = float32(float64(v) * (math.Ldexp(1, int(e[i/BlockElements])-fraction) / divisor))
 	}
 }

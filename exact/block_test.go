@@ -41,7 +41,7 @@ func exponentsOf(all [][]float32) []int8 {
 // testBlocks: sums are within the bound of the true ones, and the same for every order, number of members and size of buckets.
 func testBlocks[W exact.Word](t *testing.T, wordBits int) {
 	rng := rand.New(rand.NewPCG(7, uint64(wordBits)))
-	for range 25 {
+	for range 12 {
 		shards, n := 1+rng.IntN(40), 1+rng.IntN(2000)
 		all, fraction := shardsOf(rng, shards, n), exact.Fraction(wordBits, shards)
 		e := exponentsOf(all)

@@ -104,3 +104,10 @@ func buckets(n int, do func(b, lo, hi int) error) error {
 	}
 	return nil
 }
+
+// pieces cuts lo..hi-1 into what stays in a core's cache from one operator to the next, as training does.
+func pieces(lo, hi int, do func(lo, hi int)) {
+	for ; lo < hi; lo += device.Piece {
+		do(lo, min(hi, lo+device.Piece))
+	}
+}

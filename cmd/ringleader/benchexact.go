@@ -14,7 +14,7 @@ import (
 // fixedCodec is exact64.
 type fixedCodec struct {
 	*vector
-	acc  device.I64 // of a bucket
+	acc  device.I64 // of a piece
 	bad  device.I64
 	sums []int64
 	size int
@@ -26,7 +26,7 @@ func openFixed(n, size int) (codec, error) {
 		return nil, err
 	}
 	c := &fixedCodec{vector: v, sums: make([]int64, n), size: size}
-	if c.acc, err = device.Alloc[int64](v.dev, min(n, bucket)); err == nil {
+	if c.acc, err = device.Alloc[int64](v.dev, min(n, device.Piece)); err == nil {
 		c.bad, err = device.Alloc[int64](v.dev, 2)
 	}
 	if err != nil {
@@ -46,20 +46,21 @@ func (c *fixedCodec) bound(size int) float64 { return math.Ldexp(float64(size), 
 
 func (c *fixedCodec) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
 	err := buckets(len(c.sums), func(b, lo, hi int) error {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Zero(c.lane, acc)
-		c.lane.ToFixed(acc, c.x.Slice(lo, hi), exact.Limit(c.size), c.bad)
-		device.Download(c.lane, c.sums[lo:hi], acc)
+		pieces(lo, hi, func(lo, hi int) {
+			acc := c.acc.Slice(0, hi-lo)
+			device.Zero(c.lane, acc)
+			c.lane.ToFixed(acc, c.x.Slice(lo, hi), exact.Limit(c.size), c.bad)
+			device.Download(c.lane, c.sums[lo:hi], acc)
+		})
 		return g.SumInt64(ctx, step, uint32(b), c.sums[lo:hi])
 	})
 	if err != nil {
 		return err
 	}
-	_ = buckets(len(c.sums), func(_, lo, hi int) error {
+	pieces(0, len(c.sums), func(lo, hi int) {
 		acc := c.acc.Slice(0, hi-lo)
 		device.Upload(c.lane, acc, c.sums[lo:hi])
 		c.lane.FromFixed(c.x.Slice(lo, hi), acc, 1)
-		return nil
 	})
 	return c.lane.Sync()
 }
@@ -70,7 +71,7 @@ type blockCodec[W interface {
 	device.Number
 }] struct {
 	*vector
-	acc       device.Buf[W] // of a bucket
+	acc       device.Buf[W] // of a piece
 	bad       device.I64
 	exponents device.I8
 	sums      []W
@@ -96,7 +97,7 @@ func openBlocks[W interface {
 			return nil, err
 		}
 		c := &blockCodec[W]{vector: v, sums: make([]W, n), fraction: exact.Fraction(bits, size), to: to, from: from, add: add}
-		if c.acc, err = device.Alloc[W](v.dev, min(n, bucket)); err == nil {
+		if c.acc, err = device.Alloc[W](v.dev, min(n, device.Piece)); err == nil {
 			c.bad, err = device.Alloc[int64](v.dev, 2)
 		}
 		if err == nil {
@@ -142,20 +143,21 @@ func (c *blockCodec[W]) bound(size int) float64 {
 func (c *blockCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
 	n := len(c.sums)
 	err := buckets(n, func(b, lo, hi int) error {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Zero(c.lane, acc)
-		c.to(c.lane, acc, c.x.Slice(lo, hi), c.ofBlocks(lo, hi), c.fraction, c.bad)
-		device.Download(c.lane, c.sums[lo:hi], acc)
+		pieces(lo, hi, func(lo, hi int) {
+			acc := c.acc.Slice(0, hi-lo)
+			device.Zero(c.lane, acc)
+			c.to(c.lane, acc, c.x.Slice(lo, hi), c.ofBlocks(lo, hi), c.fraction, c.bad)
+			device.Download(c.lane, c.sums[lo:hi], acc)
+		})
 		return c.add(g, ctx, step, uint32(b), c.sums[lo:hi])
 	})
 	if err != nil {
 		return err
 	}
-	_ = buckets(n, func(_, lo, hi int) error {
+	pieces(0, n, func(lo, hi int) {
 		acc := c.acc.Slice(0, hi-lo)
 		device.Upload(c.lane, acc, c.sums[lo:hi])
 		c.from(c.lane, c.x.Slice(lo, hi), acc, c.ofBlocks(lo, hi), c.fraction, 1)
-		return nil
 	})
 	var bad [2]int64
 	device.Download(c.lane, bad[:], c.bad)
@@ -165,7 +167,7 @@ func (c *blockCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringle
 	return c.lane.Sync()
 }
 
-// ofBlocks are the exponents of elements lo..hi-1; buckets begin with a block.
+// ofBlocks are the exponents of elements lo..hi-1; pieces begin with a block.
 func (c *blockCodec[W]) ofBlocks(lo, hi int) device.I8 {
 	return c.exponents.Slice(lo/exact.BlockElements, exact.Blocks(hi))
 }

@@ -79,9 +79,9 @@ TO_BLOCKS(cpu_to_blocks32, word32)
 		float *d = (float *)x;                                                                                                        \
 		const word *p = (const word *)acc;                                                                                            \
 		for (int64_t lo = 0; lo < n; lo += BLOCK) {                                                                                   \
-			double scale = double_of((uint64_t)(e[lo / BLOCK] - fraction + 1023) << 52);                                              \
+			double scale = double_of((uint64_t)(e[lo / BLOCK] - fraction + 1023) << 52) / divisor;                                    \
 			ELEMENTWISE                                                                                                               \
-			for (int64_t i = lo; i < block_end(lo, n); i++) d[i] = (float)((double)p[i] * scale / divisor);                           \
+			for (int64_t i = lo; i < block_end(lo, n); i++) d[i] = (float)((double)p[i] * scale);                                     \
 		}                                                                                                                             \
 	}                                                                                                                                 \
 	KERNEL_AS(void, , name, (cpu_lane * l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor), l, \

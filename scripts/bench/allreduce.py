@@ -1,24 +1,28 @@
 """Compares sums over processes of this machine: `ringleader bench allreduce` and Gloo (PyTorch), float32 to float32, in interleaved laps.
 
-  python allreduce.py [--workers 2,3,4] [--mib 1,16,64,256] [--codec float32,exact16] [--laps 3] [--rounds 5] [--json FILE]
+  python allreduce.py [--workers 2,3,4] [--mib 1,16,64,256] [--codec float32,exact64,exact32,exact16] [--laps 3] [--rounds 5] [--json FILE]
 
-Prints a table in Markdown. Times are of the slowest process of a round, CPU seconds of all processes. Needs torch, and gcc for Gloo over cubic.
+Writes its part of docs/benchmarks.md. Times are of the slowest process of a round, CPU seconds of all processes. Needs torch, and gcc for Gloo over cubic.
 """
-import argparse, collections, json, os, pathlib, resource, statistics, subprocess, sys, tempfile, time
+import argparse, collections, datetime, json, os, pathlib, platform, resource, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BEGIN, END = "<!-- allreduce: begin -->", "<!-- allreduce: end -->"
 
 
 def arguments():
     numbers = lambda text: [int(x) for x in text.split(",")]
     p = argparse.ArgumentParser()
-    p.add_argument("--ringleader", default=str(HERE.parent.parent / "bin" / "ringleader"))
+    p.add_argument("--ringleader", default=str(ROOT / "bin" / "ringleader"))
     p.add_argument("--workers", type=numbers, default=[2, 3, 4])
     p.add_argument("--mib", type=numbers, default=[1, 16, 64, 256])
     p.add_argument("--codec", default="float32,exact64,exact32,exact16")
     p.add_argument("--laps", type=int, default=3)
     p.add_argument("--rounds", type=int, default=5, help="sums that are timed in each lap")
     p.add_argument("--json", help="where every single result is kept")
+    p.add_argument("--render", action="store_true", help="measure nothing, take what --json has")
+    p.add_argument("--out", default=str(ROOT / "docs" / "benchmarks.md"))
     p.add_argument("--gloo", action="store_true", help=argparse.SUPPRESS)  # be the peer: print rows of one ring, as JSON
     return p.parse_args()
 
@@ -79,38 +83,59 @@ def measure(o, shim):
     for _ in range(o.laps):
         for n in o.workers:
             peer = [sys.executable, __file__, "--gloo", "--workers", str(n)] + sizes
-            ours = [o.ringleader, "bench", "allreduce", "--workers", str(n), "--codec", o.codec, "--json", "-"] + sizes
-            programs = {"Gloo": (peer, os.environ), "Gloo, cubic": (peer, os.environ | {"LD_PRELOAD": shim}),
-                        "Ringleader": (ours, os.environ), "Ringleader, TCP": (ours[:6] + ["float32", "--path", "tcp"] + ours[7:], os.environ)}
-            for name, (command, env) in programs.items():
+            ours = [o.ringleader, "bench", "allreduce", "--workers", str(n), "--json", "-"] + sizes
+            for label, command, env in (("Gloo", peer, os.environ), ("Gloo, cubic", peer, os.environ | {"LD_PRELOAD": shim}),
+                                        ("Ringleader", ours + ["--codec", o.codec], os.environ),
+                                        ("Ringleader", ours + ["--codec", "float32", "--path", "unix"], os.environ),
+                                        ("Ringleader", ours + ["--codec", "float32", "--path", "tcp"], os.environ)):
                 for row in run(command, env):
-                    label = name if name.startswith("Gloo") else f"{name.split(',')[0]}, {row['codec']}, {row['path']}"
-                    found[n, row["mib"]][label].append(row)
+                    name = label if command is peer else f"{label}, {row['codec']}, {row['path']}"
+                    found[n, row["mib"]][name].append(row)
     return found
 
 
 def table(found):
-    print("| workers | MiB | program | seconds (min to max) | CPU s | speed | speed by CPU |\n|---|---|---|---|---|---|---|")
+    """A line for each ring, size and program: how fast it is beside Gloo as it comes, by time and by CPU time."""
+    lines = ["| workers | MiB | program | speed | speed by CPU time | seconds (min to max) |", "|---|---|---|---|---|---|"]
     for (n, mib), programs in sorted(found.items()):
-        middle = {name: tuple(statistics.median(r[key] for r in rows) for key in ("median_s", "cpu_s")) for name, rows in programs.items()}
-        wall, cpu = (min(v[i] for name, v in middle.items() if name.startswith("Gloo")) for i in (0, 1))
+        middle = {name: [statistics.median(r[key] for r in rows) for key in ("median_s", "cpu_s")] for name, rows in programs.items()}
         for name, rows in programs.items():
+            wall, cpu = (g / max(x, 1e-9) for g, x in zip(middle["Gloo"], middle[name]))
             low, high = min(r["min_s"] for r in rows), max(r["max_s"] for r in rows)
-            print(f"| {n} | {mib} | {name} | {middle[name][0]:.4f} ({low:.4f} to {high:.4f}) | {middle[name][1]:.4f} |"
-                  f" {wall / middle[name][0]:.2f} | {cpu / max(middle[name][1], 1e-9):.2f} |")
+            lines.append(f"| {n} | {mib} | {name} | {wall:.2f} | {cpu:.2f} | {middle[name][0]:.4f} ({low:.4f} to {high:.4f}) |")
+    return "\n".join(lines)
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return f"Measured on {datetime.date.today()}: {model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+
+
+def write(o, text):
+    page = pathlib.Path(o.out)
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
 
 
 def main():
     o = arguments()
     if o.gloo:
         return gloo(o)
-    with tempfile.TemporaryDirectory() as folder:
-        shim = os.path.join(folder, "cubic.so")
-        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", shim, str(HERE / "cubic.c"), "-ldl"], check=True)
-        found = measure(o, shim)
-    if o.json:
+    if o.render:
+        found = collections.defaultdict(lambda: collections.defaultdict(list))
+        for row in json.loads(pathlib.Path(o.json).read_text()):
+            found[row["workers"], row["mib"]][row.pop("program")].append(row)
+    else:
+        load = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as folder:
+            shim = os.path.join(folder, "cubic.so")
+            subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", shim, str(HERE / "cubic.c"), "-ldl"], check=True)
+            found = measure(o, shim)
+        print(f"load of the machine before the first: {load:.2f}")
+    if o.json and not o.render:
         pathlib.Path(o.json).write_text(json.dumps([dict(program=name, **row) for programs in found.values() for name, rows in programs.items() for row in rows], indent=1))
-    table(found)
+    laps = max(len(rows) for programs in found.values() for rows in programs.values())
+    write(o, f"{machine()}. Medians of {laps} interleaved laps of {o.rounds} sums.\n\n{table(found)}")
 
 
 if __name__ == "__main__":
