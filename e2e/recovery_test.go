@@ -8,7 +8,7 @@ import (
 
 // TestBenchRecovery: every kind of fault is survived in real processes, and its report is one of the fault.
 func TestBenchRecovery(t *testing.T) {
-	small := []string{"--set", "what.model.width=32", "--set", "what.model.layers=1", "--set", "what.model.heads=2", "--set", "what.model.dim=32", "--set", "how.deadlines.hang=1s"}
+	small := []string{"--set", "what.model.init=normal", "--set", "what.model.width=32", "--set", "what.model.layers=1", "--set", "what.model.heads=2", "--set", "what.model.dim=32", "--set", "how.deadlines.hang=1s"}
 	for _, fault := range []string{"kill", "hang", "partition", "leader", "join", "drain"} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

@@ -194,7 +194,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"checkpoint":"store/step-6","error":"file already closed","faults":[{"fault":"x","recovery_s":1.5},{"fault":"y"}],"final_loss":1.5,` +
-		`"generations":[{"first_step":2,"members":["w0"],"number":1,"reason":"why"}],"losses":"run/loss.csv","notes":["no surfaces"],"state_digest":"abc","steps":8,"users_per_s":0}`
+		`"generations":[{"at_s":0,"first_step":2,"members":["w0"],"number":1,"reason":"why"}],"losses":"run/loss.csv","notes":["no surfaces"],"state_digest":"abc","steps":8,"users_per_s":0}`
 	if string(again) != want {
 		t.Errorf("report\n%s\nwant\n%s", again, want)
 	}
