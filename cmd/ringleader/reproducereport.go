@@ -62,7 +62,7 @@ func (g *grid) budget() string {
 		length = fmt.Sprintf("%d epochs", w.Epochs)
 	}
 	m := &w.Model
-	return fmt.Sprintf("%s of %d shards x %d users, %d negatives a shard; the base is %s over %g days with newest_weight %s, window %d, %d layers of %d, lr %g; coverage is taken over at most %d users",
+	return fmt.Sprintf("%s of %d shards x %d users, %d negatives a shard; the base is %s over %g days with newest_weight %s, window %d, %d layers of %d, lr %g; coverage is taken over the evaluated users, and others up to %d",
 		length, w.Shards, w.UsersPerShard, w.Negatives.InBatch+w.Negatives.Random, w.Loss.Objective, w.Loss.HorizonDays, w.Loss.NewestWeight, m.Window, m.Layers, m.Width, w.Optimizer.LR, g.o.coverageUsers)
 }
 
