@@ -121,8 +121,8 @@ func startAt(ctx context.Context, store Store, dir string) ([]Found, error) {
 	return candidates, nil
 }
 
-// damaged tells what is wrong with a checkpoint from what is wrong with the store or the call.
-func damaged(err error) bool {
+// IsDamage tells what is wrong with a checkpoint from what is wrong with the store or the call.
+func IsDamage(err error) bool {
 	return (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotExist)) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDenied)
 }
 
@@ -133,7 +133,7 @@ func firstGood(found []Found, try func(Found) error) (Found, []error, error) {
 		if err == nil {
 			return f, skipped, nil
 		}
-		if !damaged(err) {
+		if !IsDamage(err) {
 			return Found{}, skipped, err
 		}
 		if !f.Committed {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"path"
 )
@@ -16,20 +17,35 @@ import (
 func WriteParts(ctx context.Context, store Store, dir string, parts []*Part) ([]FileInfo, error) {
 	infos := make([]FileInfo, 0, len(parts))
 	for _, p := range parts {
-		sum, err := p.sum()
-		if err != nil {
-			return infos, fmt.Errorf("write %s: %w", join(dir, p.Name), err)
-		}
-		if err := store.Put(ctx, join(dir, p.Name), p.Reader(), p.Size, sum[:], false); err != nil {
+		body := &hashing{ReadSeeker: p.Reader(), hash: sha256.New()}
+		if err := store.Put(ctx, join(dir, p.Name), body, p.Size, nil, false); err != nil {
 			return infos, fmt.Errorf("write checkpoint: %w", err)
 		}
-		info, err := p.Info()
-		if err != nil {
-			return infos, err
-		}
-		infos = append(infos, info)
+		infos = append(infos, FileInfo{Name: p.Name, Size: p.Size, SHA256: hex.EncodeToString(body.hash.Sum(nil))})
 	}
 	return infos, nil
+}
+
+// hashing hashes what is read, from the last time on that reading began at the start: a part is read once for its hash and its way into the
+// store.
+type hashing struct {
+	io.ReadSeeker
+	hash hash.Hash
+}
+
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.ReadSeeker.Read(p)
+	h.hash.Write(p[:n])
+	return n, err
+}
+
+func (h *hashing) Seek(offset int64, whence int) (int64, error) {
+	at, err := h.ReadSeeker.Seek(offset, whence)
+	if err == nil && at != 0 {
+		err = fmt.Errorf("seek part to %d: it is read from its start", at)
+	}
+	h.hash.Reset()
+	return at, err
 }
 
 // WriteManifest completes the checkpoint in dir, whose parts must all be in the store, and returns the SHA-256 (hex) of the manifest that is

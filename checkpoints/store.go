@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 )
 
 // Errors that every store wraps, so that callers can tell trouble apart with errors.Is.
@@ -21,8 +22,9 @@ var (
 
 // Info describes one object.
 type Info struct {
-	Name string // slash-separated, relative to the store's root
-	Size int64
+	Name     string // slash-separated, relative to the store's root
+	Size     int64
+	Modified time.Time // by the store's clock, to the second at least
 }
 
 // Store is where checkpoints and data sets live: a flat map from names to immutable bytes. The backends are in
@@ -34,8 +36,8 @@ type Info struct {
 type Store interface {
 	// URL is what the store was opened with, without secrets.
 	URL() string
-	// Put writes an object of the given size and SHA-256 (32 bytes; content that differs from them is ErrCorrupt and not stored). An
-	// object of that name is replaced. With ifAbsent it is left as it is, and the error is ErrExist; after trouble that may also be the object of
+	// Put writes an object of the given size and SHA-256 (32 bytes, or nil: the caller hashes what is read; content that differs is ErrCorrupt
+	// and not stored). An object of that name is replaced. With ifAbsent it is left as it is, and the error is ErrExist; after trouble that may also be the object of
 	// an earlier attempt of the same call. body is read from its start, again on a retry.
 	Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sha256 []byte, ifAbsent bool) error
 	// Open reads an object. The caller closes it. The end of ctx ends reading, too.

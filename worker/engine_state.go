@@ -59,23 +59,44 @@ func (e *Engine) Digest() ringleader.Digest {
 	return exact.FinishDigest(sum, e.step, e.digest)
 }
 
-// snapshot copies the state to the host: the only part of a checkpoint that training waits for. Any goroutine may call it.
+// Snapshot is a copy of a state on the host.
+type Snapshot struct {
+	checkpoints.State
+	flat [3][]float32 // what the tensors are parts of
+}
+
+// snapshot is Snapshot into new memory.
 func (e *Engine) snapshot() (*checkpoints.State, error) {
+	s, err := e.Snapshot(nil)
+	if err != nil {
+		return nil, err
+	}
+	return &s.State, nil
+}
+
+// Snapshot copies the state to the host: the only part of a checkpoint that training waits for. The memory of one that nobody needs any more is
+// used again: new memory would take the system longer than the copy takes. Any goroutine may call it.
+func (e *Engine) Snapshot(spare *Snapshot) (*Snapshot, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.step == noState {
 		return nil, errors.New("no state is held")
 	}
-	st := &checkpoints.State{Job: e.digest, Step: e.step, Scalars: e.scalars}
-	for _, part := range []struct {
+	s := &Snapshot{State: checkpoints.State{Job: e.digest, Step: e.step, Scalars: e.scalars}}
+	if spare != nil {
+		s.flat = spare.flat
+	}
+	for i, part := range []struct {
 		to   *[]checkpoints.Tensor
 		from device.F32
-	}{{&st.Params, e.params}, {&st.Moment1, e.m1}, {&st.Moment2, e.m2}} {
-		flat := make([]float32, e.model.Size())
-		device.Download(e.copier, flat, part.from)
-		*part.to = e.tensors(flat)
+	}{{&s.Params, e.params}, {&s.Moment1, e.m1}, {&s.Moment2, e.m2}} {
+		if len(s.flat[i]) != e.model.Size() {
+			s.flat[i] = make([]float32, e.model.Size())
+		}
+		device.Download(e.copier, s.flat[i], part.from)
+		*part.to = e.tensors(s.flat[i])
 	}
-	return st, e.copier.Sync()
+	return s, e.copier.Sync()
 }
 
 // stand describes the state at a step, for whoever copies it. Any goroutine may call it.

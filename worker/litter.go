@@ -14,7 +14,7 @@ import (
 )
 
 // litter is what this member wrote in its generation for checkpoints that are not committed. Nobody else would remove it once they will
-// never be: a store that is full would stay full. What a worker that died wrote is left behind.
+// never be: a store that is full would stay full. What a worker that died wrote is collected when it is old: see retire.
 type litter struct {
 	mu    sync.Mutex
 	steps map[ringleader.Step]*heap

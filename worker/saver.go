@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type saver struct {
 	generation *generation
 	wg         sync.WaitGroup
 	idle       chan struct{} // holds a token unless this member's parts are being written or removed
+	turn       chan struct{} // holds a token unless a manifest is being written: the one before is committed or reported first
 	litter     litter
 
 	mu      sync.Mutex
@@ -31,13 +33,17 @@ type saver struct {
 	written *rpcpb.AttachRequest              // its manifest, if this is rank 0
 	failed  *rpcpb.AttachRequest              // the newest report of a checkpoint that is skipped, until the leader has answered it
 	share   *share                            // what the manifest is about
+	last    *Snapshot                         // the newest
 	waiting map[ringleader.Step]chan struct{} // closed when the step's checkpoint is committed
+
+	completing int // manifests being written
 }
 
 func newSaver(ctx context.Context, g *generation) *saver {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1), waiting: map[ringleader.Step]chan struct{}{}}
+	s := &saver{ctx: ctx, cancel: cancel, generation: g, idle: make(chan struct{}, 1), turn: make(chan struct{}, 1), waiting: map[ringleader.Step]chan struct{}{}}
 	s.idle <- struct{}{}
+	s.turn <- struct{}{}
 	return s
 }
 
@@ -122,12 +128,14 @@ func (s *saver) commit(ctx context.Context, kind saveKind) error {
 
 // start copies the state and writes it in the background. The caller has the token; the writing gives it back.
 func (s *saver) start(kind saveKind) error {
-	st, err := s.generation.replica.snapshot()
+	snap, err := s.generation.replica.Snapshot(s.spare())
 	if err != nil {
 		s.release()
 		return err
 	}
+	st := &snap.State
 	s.mu.Lock()
+	s.last = snap
 	if s.pending = 0; kind == kindPeriodic {
 		s.pending = st.Step
 	}
@@ -137,6 +145,16 @@ func (s *saver) start(kind saveKind) error {
 		s.write(ctx, st, kind)
 	})
 	return nil
+}
+
+// spare is the snapshot before, if nothing of its checkpoint is under way any more. The caller has the token.
+func (s *saver) spare() *Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.share != nil || s.completing > 0 {
+		return nil
+	}
+	return s.last
 }
 
 // hurry gives up a checkpoint that may be skipped: somebody waits for its writing to end, and nobody for it.
@@ -174,9 +192,14 @@ func (s *saver) announce(sh *share) {
 		JobId: g.assign.JobId, Generation: g.assign.Generation, Step: int64(sh.state.Step), StateDigest: sh.digest.String(),
 		Files: toProto(sh.files), Final: sh.kind == kindFinal, Pause: sh.kind == kindPause}}}
 	s.mu.Lock()
+	before := s.share
 	sh.announced = time.Now()
 	s.parts, s.written, s.share = msg, nil, sh
+	overtaken := before != nil && before.kind == kindPeriodic && !before.complete && g.rank == 0
 	s.mu.Unlock()
+	if overtaken { // nobody would write its manifest any more
+		s.report(before.state.Step, fmt.Sprintf("overtaken by the one at step %d", sh.state.Step), kindPeriodic)
+	}
 	g.agent.send(msg)
 }
 
@@ -201,19 +224,33 @@ func (s *saver) partsComplete(m *rpcpb.WriteManifest) {
 	}
 	asked := sh.complete
 	sh.complete = true
+	if !written && !asked {
+		s.completing++
+	}
 	s.mu.Unlock()
 	switch {
 	case written:
 		s.resend()
 	case !asked:
-		s.background(func(ctx context.Context) { s.manifest(ctx, sh, m) })
+		s.background(func(ctx context.Context) {
+			select {
+			case <-s.turn:
+				s.manifest(ctx, sh, m)
+				s.turn <- struct{}{}
+			case <-ctx.Done():
+			}
+			s.mu.Lock()
+			s.completing--
+			s.mu.Unlock()
+		})
 	}
 }
 
-// manifest writes the manifest and tells the leader. A second writer of the same manifest is harmless.
+// manifest writes the manifest, reads all of the checkpoint back and tells the leader: what is committed has been verified, so that retention
+// never gives up the last one that was. A second writer of the same manifest is harmless.
 func (s *saver) manifest(ctx context.Context, sh *share, m *rpcpb.WriteManifest) {
 	var sum string
-	if !s.persist(ctx, sh.state.Step, sh.kind, func() (err error) { sum, err = s.putManifest(ctx, sh, m); return err }) {
+	if !s.persist(ctx, sh.state.Step, sh.kind, func() (err error) { sum, err = s.complete(ctx, sh, m); return err }) {
 		return
 	}
 	msg := &rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_ManifestWritten{ManifestWritten: &rpcpb.ManifestWritten{
@@ -227,7 +264,7 @@ func (s *saver) manifest(ctx context.Context, sh *share, m *rpcpb.WriteManifest)
 	s.generation.agent.send(msg)
 }
 
-// committed is the end of a checkpoint; rank 0 also removes the directories that retention gave up.
+// committed is the end of a checkpoint; rank 0 also removes the directories that retention gave up, and what the dead left.
 func (s *saver) committed(m *rpcpb.Committed) {
 	step := ringleader.Step(m.Step)
 	s.litter.keep(step)
@@ -239,10 +276,10 @@ func (s *saver) committed(m *rpcpb.Committed) {
 		delete(s.waiting, step)
 	}
 	s.mu.Unlock()
-	if s.generation.rank == 0 && len(m.Retire) > 0 {
+	if s.generation.rank == 0 {
 		// The final checkpoint ends the generation; what it retires must go all the same.
 		a := s.generation.agent
-		a.retired.Go(func() { s.retire(context.WithoutCancel(s.ctx), m.Retire) })
+		a.retired.Go(func() { s.retire(context.WithoutCancel(s.ctx), step, m.Retire) })
 	}
 }
 

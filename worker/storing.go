@@ -81,11 +81,7 @@ func (s *saver) persist(ctx context.Context, step ringleader.Step, kind saveKind
 // plan finds the parts that fall to this rank.
 func (s *saver) plan(st *checkpoints.State, kind saveKind) (*share, error) {
 	g := s.generation
-	spec, err := job.Canonical(g.spec)
-	if err != nil {
-		return nil, err
-	}
-	parts, err := checkpoints.Plan(st, spec, checkpoints.MaxPart)
+	parts, err := s.parted(st)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +93,15 @@ func (s *saver) plan(st *checkpoints.State, kind saveKind) (*share, error) {
 		}
 	}
 	return sh, nil
+}
+
+// parted are the files of a checkpoint.
+func (s *saver) parted(st *checkpoints.State) ([]*checkpoints.Part, error) {
+	spec, err := job.Canonical(s.generation.spec)
+	if err != nil {
+		return nil, err
+	}
+	return checkpoints.Plan(st, spec, checkpoints.MaxPart)
 }
 
 // adopt looks for the same checkpoint in the store, complete and sound: an earlier run of the job left it there. It must not be touched
@@ -160,17 +165,41 @@ func (s *saver) putManifest(ctx context.Context, sh *share, m *rpcpb.WriteManife
 	return sum, err
 }
 
-// withStore makes one attempt at something in the job's store, bounded.
+// complete writes the manifest and reads the checkpoint back. One that is not what was written loses its manifest; this member has all of the
+// state, and writes all parts again for the next try.
+func (s *saver) complete(ctx context.Context, sh *share, m *rpcpb.WriteManifest) (sum string, err error) {
+	if sum, err = s.putManifest(ctx, sh, m); err != nil {
+		return "", err
+	}
+	return sum, s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
+		err := errors.Join(checkpoints.Verify(ctx, store, sh.dir)...)
+		if !checkpoints.IsDamage(err) {
+			return err
+		}
+		err = fmt.Errorf("read back: %w", err)
+		if again := store.Delete(ctx, path.Join(sh.dir, checkpoints.ManifestName)); again != nil {
+			return errors.Join(err, again)
+		}
+		parts, again := s.parted(sh.state)
+		if again == nil {
+			_, again = checkpoints.WriteParts(ctx, store, sh.dir, parts)
+		}
+		return errors.Join(err, again)
+	})
+}
+
+// withStore makes one attempt at something in the job's store, every operation bounded.
 func (s *saver) withStore(ctx context.Context, f func(context.Context, checkpoints.Store) error) error {
 	how := s.generation.spec.How
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
+	limit := time.Duration(how.Deadlines.Store)
+	opening, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	store, err := s.generation.agent.cfg.OpenStore(ctx, how.Store)
+	store, err := s.generation.agent.cfg.OpenStore(opening, how.Store)
 	if err != nil {
 		return fmt.Errorf("open store %s: %w", how.Store, err)
 	}
 	defer store.Close()
-	if err := f(ctx, store); err != nil {
+	if err := f(ctx, bounded{store, limit}); err != nil {
 		return fmt.Errorf("store %s: %w", how.Store, err)
 	}
 	return nil
@@ -199,24 +228,31 @@ func (s *saver) sweepWhenIdle(ctx context.Context) {
 // maxOverdue bounds what a worker remembers to delete in one store.
 const maxOverdue = 1000
 
-// retire deletes old checkpoints. What cannot be deleted now is tried again after the next one.
-func (s *saver) retire(ctx context.Context, dirs []string) {
+// retire deletes old checkpoints, and what members that died left of checkpoints before a step that is committed. What cannot be deleted
+// now is tried again after the next one.
+func (s *saver) retire(ctx context.Context, step ringleader.Step, dirs []string) {
 	a := s.generation.agent
 	a.retiring.Lock()
 	defer a.retiring.Unlock()
-	where := s.generation.spec.How.Store
-	dirs = append(a.overdue[where], dirs...)
+	how := s.generation.spec.How
+	dirs = append(a.overdue[how.Store], dirs...)
 	err := s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
 		for ; len(dirs) > 0; dirs = dirs[1:] {
 			if err := checkpoints.Delete(ctx, store, dirs[0]); err != nil {
 				return err
 			}
 		}
-		return nil
+		// Another job may use the store: what one of its members can still be writing is younger.
+		age := checkpoints.StaleAfter + attempts*time.Duration(how.Deadlines.Store)
+		stale, err := checkpoints.Collect(ctx, store, "", step, time.Now().Add(-age))
+		if len(stale) > 0 {
+			a.cfg.Log.Info("removed unfinished checkpoints of dead workers", "store", how.Store, "directories", stale)
+		}
+		return err
 	})
-	a.overdue[where] = dirs[max(0, len(dirs)-maxOverdue):]
+	a.overdue[how.Store] = dirs[max(0, len(dirs)-maxOverdue):]
 	if err != nil {
-		a.cfg.Log.Warn("remove old checkpoints", "store", where, "directories", dirs, "error", err)
+		a.cfg.Log.Warn("remove old checkpoints", "store", how.Store, "directories", dirs, "error", err)
 	}
 }
 

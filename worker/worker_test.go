@@ -209,7 +209,7 @@ func TestRate(t *testing.T) {
 
 // TestBusy: one checkpoint at a time, from its snapshot to its commit; but what nobody answers is not waited for for ever.
 func TestBusy(t *testing.T) {
-	g, ctx := assigned(1, 0)
+	g, ctx := assigned(2, 1)
 	s := newSaver(ctx, g)
 	if s.busy() {
 		t.Error("busy without a checkpoint")

@@ -25,7 +25,10 @@ import (
 // Store is a directory. What it holds is durable when Put returns, also for other machines if the directory is shared.
 type Store struct{ root string }
 
-var _ checkpoints.Store = (*Store)(nil)
+var (
+	_ checkpoints.Store   = (*Store)(nil)
+	_ checkpoints.Sweeper = (*Store)(nil)
+)
 
 // Open opens the store in a directory, which is made when something is put there. The directory's file system must have hard links:
 // they decide who comes first.
@@ -91,12 +94,15 @@ func write(ctx context.Context, w io.Writer, body io.ReadSeeker, size int64, sum
 		return fmt.Errorf("seek body: %w", err)
 	}
 	hash := sha256.New()
+	if sum != nil {
+		w = io.MultiWriter(w, hash)
+	}
 	// One byte more than announced, to see that there is none.
-	n, err := io.Copy(io.MultiWriter(w, hash), io.LimitReader(reader{ctx, body}, size+1))
+	n, err := io.Copy(w, io.LimitReader(reader{ctx, body}, size+1))
 	if err != nil {
 		return err
 	}
-	if n != size || !bytes.Equal(hash.Sum(nil), sum) {
+	if n != size || sum != nil && !bytes.Equal(hash.Sum(nil), sum) {
 		return fmt.Errorf("%w: the body does not have the size of %d bytes and the SHA-256 %x that were announced", checkpoints.ErrCorrupt, size, sum)
 	}
 	return nil
@@ -153,7 +159,7 @@ func (s *Store) Stat(ctx context.Context, name string) (checkpoints.Info, error)
 	if err != nil {
 		return checkpoints.Info{}, fmt.Errorf("stat %s: %w", name, mapped(err))
 	}
-	return checkpoints.Info{Name: name, Size: info.Size()}, nil
+	return checkpoints.Info{Name: name, Size: info.Size(), Modified: info.ModTime()}, nil
 }
 
 // List implements checkpoints.Store. Symbolic links to directories are not followed.
@@ -194,7 +200,7 @@ func (s *Store) appendFile(list []checkpoints.Info, path, prefix string) ([]chec
 	if err != nil || !info.Mode().IsRegular() {
 		return list, err
 	}
-	return append(list, checkpoints.Info{Name: name, Size: info.Size()}), nil
+	return append(list, checkpoints.Info{Name: name, Size: info.Size(), Modified: info.ModTime()}), nil
 }
 
 // Delete implements checkpoints.Store. Directories that it leaves empty go, too.
@@ -224,6 +230,37 @@ func (s *Store) delete(ctx context.Context, name string) error {
 		return err
 	}
 	return nil
+}
+
+// Sweep implements checkpoints.Sweeper: it removes the files that dead writers were writing, and the directories that are empty then.
+func (s *Store) Sweep(ctx context.Context, prefix string, before time.Time) (n int, err error) {
+	if err := checkpoints.CheckPrefix(prefix); err != nil {
+		return 0, fmt.Errorf("sweep %s: %w", prefix, err)
+	}
+	start, _ := filepath.Split(filepath.FromSlash(prefix))
+	err = filepath.WalkDir(filepath.Join(s.root, start)+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist), err == nil && !strings.HasPrefix(d.Name(), atomicfile.TempPrefix):
+			return nil
+		case err != nil:
+			return err
+		}
+		if info, err := d.Info(); err != nil || !info.ModTime().Before(before) {
+			return nil // it has just gone, or is being written
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		n++
+		s.prune(filepath.Dir(path))
+		return nil
+	})
+	if err != nil {
+		return n, fmt.Errorf("sweep %s: %w", prefix, mapped(err))
+	}
+	return n, nil
 }
 
 // prune removes a directory below the root and those above it that are empty then, and returns the first that stays.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,5 +183,33 @@ func TestFull(t *testing.T) {
 	err = mapped(write(t.Context(), full, strings.NewReader(string(content)), 1000, nil))
 	if !errors.Is(err, checkpoints.ErrFull) {
 		t.Errorf("write to a full device: %v, want ErrFull", err)
+	}
+}
+
+// Sweep finds what dead writers left in directories in which nobody writes any more; what is being written stays.
+func TestSweep(t *testing.T) {
+	s := open(t, t.TempDir())
+	put(t, s, "run/a")
+	old := time.Now().Add(-2 * time.Hour)
+	for path, modified := range map[string]time.Time{"run/step-1/" + atomicfile.TempPrefix + "x": old, "run/" + atomicfile.TempPrefix + "x": old,
+		"run/" + atomicfile.TempPrefix + "y": time.Now(), "other/" + atomicfile.TempPrefix + "x": old} {
+		path = filepath.Join(s.root, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600), os.Chtimes(path, modified, modified)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Sweep(t.Context(), "run/", time.Now().Add(-time.Hour)); n != 2 || err != nil {
+		t.Errorf("swept %d, %v; want 2", n, err)
+	}
+	var left []string
+	err := filepath.WalkDir(s.root, func(path string, _ os.DirEntry, err error) error {
+		left = append(left, strings.TrimPrefix(path, s.root))
+		return err
+	})
+	if want := []string{"", "/other", "/other/" + atomicfile.TempPrefix + "x", "/run", "/run/" + atomicfile.TempPrefix + "y", "/run/a"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left %q, %v; want %q", left, err, want)
+	}
+	if n, err := s.Sweep(t.Context(), "nowhere/", time.Now()); n != 0 || err != nil {
+		t.Errorf("swept %d, %v; want nothing", n, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
 )
@@ -27,21 +28,30 @@ type Op struct {
 type Fault struct {
 	Err  error // the call fails with it; nil = the call goes on
 	Late bool  // the call takes effect first: its answer is lost
+	Hang bool  // the call waits for the end of its context, and fails
+	// Lie: the call says that it succeeded. What was put has a bit flipped, and so has what is read; an object is a byte longer than it is
+	// described; the last object is left out of a list; what was deleted is still there.
+	Lie bool
 }
 
 // Store is safe for several goroutines. Its zero value is not usable: see New.
 type Store struct {
 	mu      sync.Mutex
-	objects map[string][]byte
+	objects map[string]object
 	ops     int
 	inject  func(Op) Fault
 }
 
 var _ checkpoints.Store = (*Store)(nil)
 
+type object struct {
+	content  []byte
+	modified time.Time
+}
+
 // New makes an empty store.
 func New() *Store {
-	return &Store{objects: map[string][]byte{}, inject: func(Op) Fault { return Fault{} }}
+	return &Store{objects: map[string]object{}, inject: func(Op) Fault { return Fault{} }}
 }
 
 // Inject asks f about every call from now on, one at a time; nil ends that. Counting starts again at 1.
@@ -65,36 +75,64 @@ func (s *Store) Ops() int {
 func (s *Store) Bytes(name string) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bytes.Clone(s.objects[name])
+	return bytes.Clone(s.objects[name].content)
 }
 
 // Set puts an object there, without any check.
 func (s *Store) Set(name string, content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.objects[name] = append([]byte{}, content...)
+	s.objects[name] = object{append([]byte{}, content...), time.Now()}
+}
+
+// Age makes all objects older.
+func (s *Store) Age(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, o := range s.objects {
+		s.objects[name] = object{o.content, o.modified.Add(-by)}
+	}
 }
 
 // URL implements checkpoints.Store.
 func (s *Store) URL() string { return "mem:" }
 
 // call runs an operation under the lock and with the fault that is meant for it.
-func (s *Store) call(ctx context.Context, kind, name string, check func(string) error, do func() error) error {
+func (s *Store) call(ctx context.Context, kind, name string, check func(string) error, do func(lie bool) error) error {
+	fault := s.fault(kind, name)
+	if fault.Hang {
+		<-ctx.Done()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ops++
 	err := check(name)
 	if err == nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", checkpoints.ErrUnavailable, ctx.Err())
 	}
-	fault := s.inject(Op{s.ops, kind, name})
 	if err == nil && (fault.Err == nil || fault.Late) {
-		err = do()
+		err = do(fault.Lie)
 	}
 	if err = cmp.Or(fault.Err, err); err != nil {
 		return fmt.Errorf("%s %s: %w", kind, name, err)
 	}
 	return nil
+}
+
+// fault counts a call and asks for what is to happen to it.
+func (s *Store) fault(kind, name string) Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ops++
+	return s.inject(Op{s.ops, kind, name})
+}
+
+// flipped is a copy with one bit changed.
+func flipped(content []byte) []byte {
+	content = append([]byte{}, content...)
+	if n := len(content); n > 0 {
+		content[n/2] ^= 1
+	}
+	return content
 }
 
 // Close implements checkpoints.Store. The objects stay: several users may hold the same store.
@@ -104,17 +142,20 @@ func (s *Store) Close() {}
 func (s *Store) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum []byte, ifAbsent bool) error {
 	_, seekErr := body.Seek(0, io.SeekStart)
 	content, readErr := io.ReadAll(body)
-	return s.call(ctx, "put", name, checkpoints.CheckName, func() error {
+	return s.call(ctx, "put", name, checkpoints.CheckName, func(lie bool) error {
 		if err := errors.Join(seekErr, readErr); err != nil {
 			return fmt.Errorf("%w: read body: %w", checkpoints.ErrUnavailable, err)
 		}
-		if have := sha256.Sum256(content); int64(len(content)) != size || !bytes.Equal(have[:], sum) {
+		if have := sha256.Sum256(content); int64(len(content)) != size || sum != nil && !bytes.Equal(have[:], sum) {
 			return fmt.Errorf("%w: %d bytes with SHA-256 %x, announced were %d with %x", checkpoints.ErrCorrupt, len(content), have, size, sum)
 		}
 		if _, ok := s.objects[name]; ok && ifAbsent {
 			return checkpoints.ErrExist
 		}
-		s.objects[name] = content
+		if lie {
+			content = flipped(content)
+		}
+		s.objects[name] = object{content, time.Now()}
 		return nil
 	})
 }
@@ -122,9 +163,12 @@ func (s *Store) Put(ctx context.Context, name string, body io.ReadSeeker, size i
 // Open implements checkpoints.Store.
 func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	r := &reader{ctx: ctx}
-	err := s.call(ctx, "open", name, checkpoints.CheckName, func() error {
-		content, err := s.find(name)
-		r.r.Reset(content) // objects are replaced, never written to
+	err := s.call(ctx, "open", name, checkpoints.CheckName, func(lie bool) error {
+		o, err := s.find(name)
+		if lie {
+			o.content = flipped(o.content)
+		}
+		r.r.Reset(o.content) // objects are replaced, never written to
 		return err
 	})
 	if err != nil {
@@ -135,40 +179,51 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 
 // Stat implements checkpoints.Store.
 func (s *Store) Stat(ctx context.Context, name string) (info checkpoints.Info, err error) {
-	err = s.call(ctx, "stat", name, checkpoints.CheckName, func() error {
-		content, err := s.find(name)
-		info = checkpoints.Info{Name: name, Size: int64(len(content))}
+	err = s.call(ctx, "stat", name, checkpoints.CheckName, func(lie bool) error {
+		o, err := s.find(name)
+		if info = o.info(name); lie {
+			info.Size++
+		}
 		return err
 	})
 	return info, err
 }
 
-func (s *Store) find(name string) ([]byte, error) {
-	content, ok := s.objects[name]
+func (s *Store) find(name string) (object, error) {
+	o, ok := s.objects[name]
 	if !ok {
-		return nil, checkpoints.ErrNotExist
+		return object{}, checkpoints.ErrNotExist
 	}
-	return content, nil
+	return o, nil
+}
+
+func (o object) info(name string) checkpoints.Info {
+	return checkpoints.Info{Name: name, Size: int64(len(o.content)), Modified: o.modified}
 }
 
 // List implements checkpoints.Store.
 func (s *Store) List(ctx context.Context, prefix string) (list []checkpoints.Info, err error) {
-	err = s.call(ctx, "list", prefix, checkpoints.CheckPrefix, func() error {
-		for name, content := range s.objects {
+	err = s.call(ctx, "list", prefix, checkpoints.CheckPrefix, func(lie bool) error {
+		for name, o := range s.objects {
 			if strings.HasPrefix(name, prefix) {
-				list = append(list, checkpoints.Info{Name: name, Size: int64(len(content))})
+				list = append(list, o.info(name))
 			}
+		}
+		slices.SortFunc(list, func(a, b checkpoints.Info) int { return cmp.Compare(a.Name, b.Name) })
+		if lie {
+			list = list[:max(0, len(list)-1)]
 		}
 		return nil
 	})
-	slices.SortFunc(list, func(a, b checkpoints.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return list, err
 }
 
 // Delete implements checkpoints.Store.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	return s.call(ctx, "delete", name, checkpoints.CheckName, func() error {
-		delete(s.objects, name)
+	return s.call(ctx, "delete", name, checkpoints.CheckName, func(lie bool) error {
+		if !lie {
+			delete(s.objects, name)
+		}
 		return nil
 	})
 }

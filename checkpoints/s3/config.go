@@ -26,14 +26,15 @@ type Config struct {
 	// AWS's shared files (also single sign-on and credential processes), then the machine's or pod's role.
 	AccessKey, SecretKey, SessionToken string
 
-	PartSize int64         // objects up to it are sent in one request, larger ones in parts of it; that much memory per Put
+	PartSize int64         // objects up to it are sent in one request, larger ones in parts of it
+	Parallel int           // parts of an object under way at the same time; so many times PartSize is the memory of a Put
 	Stall    time.Duration // an attempt ends when no byte moved in either direction for so long
 	Attempts int           // per request
 }
 
 // DefaultConfig is for a bucket that everything else must be filled in for.
 func DefaultConfig() Config {
-	return Config{PartSize: 32 << 20, Stall: 30 * time.Second, Attempts: 4}
+	return Config{PartSize: 16 << 20, Parallel: 4, Stall: 30 * time.Second, Attempts: 4}
 }
 
 // minPart is the smallest size of parts but the last that the protocol allows.
@@ -73,6 +74,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("s3 configuration: access key and secret key: want both or neither")
 	case c.PartSize < minPart:
 		return fmt.Errorf("s3 configuration: part size %d: want at least %d", c.PartSize, minPart)
+	case c.Parallel < 1:
+		return fmt.Errorf("s3 configuration: parallel %d: want at least 1", c.Parallel)
 	case c.Stall <= 0:
 		return fmt.Errorf("s3 configuration: stall %v: want more than 0", c.Stall)
 	case c.Attempts < 1:

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -24,9 +25,13 @@ type Store struct {
 	bucket    string
 	prefix    string // empty, or with a slash at its end
 	partSize  int64
+	parallel  int
 }
 
-var _ checkpoints.Store = (*Store)(nil)
+var (
+	_ checkpoints.Store   = (*Store)(nil)
+	_ checkpoints.Sweeper = (*Store)(nil)
+)
 
 // Open prepares the use of a bucket. It finds the credentials (ErrDenied if there are none) and does not talk to the server: whether the
 // bucket is there, the first operation tells.
@@ -52,7 +57,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open s3://%s: %w", c.Bucket, mapped(err))
 	}
-	s := &Store{core: minio.Core{Client: client}, transport: transport, bucket: c.Bucket, partSize: c.PartSize}
+	s := &Store{core: minio.Core{Client: client}, transport: transport, bucket: c.Bucket, partSize: c.PartSize, parallel: c.Parallel}
 	if c.Prefix != "" {
 		s.prefix = c.Prefix + "/"
 	}
@@ -113,7 +118,7 @@ func (s *Store) Stat(ctx context.Context, name string) (checkpoints.Info, error)
 	if err != nil {
 		return checkpoints.Info{}, fmt.Errorf("stat %s: %w", name, mapped(err))
 	}
-	return checkpoints.Info{Name: name, Size: info.Size}, nil
+	return checkpoints.Info{Name: name, Size: info.Size, Modified: info.LastModified}, nil
 }
 
 // List implements checkpoints.Store. Objects whose names no store may hold (placeholders for folders) are left out.
@@ -128,7 +133,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]checkpoints.Info, er
 			return nil, fmt.Errorf("list %s: %w", prefix, mapped(o.Err))
 		}
 		if name := strings.TrimPrefix(o.Key, s.prefix); checkpoints.CheckName(name) == nil {
-			list = append(list, checkpoints.Info{Name: name, Size: o.Size})
+			list = append(list, checkpoints.Info{Name: name, Size: o.Size, Modified: o.LastModified})
 		}
 	}
 	// The listing just ends when the context does.
@@ -149,4 +154,30 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete %s: %w", name, mapped(err))
 	}
 	return nil
+}
+
+// Sweep implements checkpoints.Sweeper: it gives up the uploads in parts that nobody completed, whose parts cost and are seen by nobody.
+// MinIO lists the uploads of one name only, and forgets what is old by itself.
+func (s *Store) Sweep(ctx context.Context, prefix string, before time.Time) (n int, err error) {
+	if err := errors.Join(checkpoints.CheckPrefix(prefix), ctx.Err()); err != nil {
+		return 0, fmt.Errorf("sweep %s: %w", prefix, mapped(err))
+	}
+	key, id := "", ""
+	for more := true; more; {
+		page, err := s.core.ListMultipartUploads(ctx, s.bucket, s.key(prefix), key, id, "", 1000)
+		if err != nil {
+			return n, fmt.Errorf("sweep %s: %w", prefix, mapped(err))
+		}
+		for _, u := range page.Uploads {
+			if !u.Initiated.Before(before) {
+				continue
+			}
+			if err := s.core.AbortMultipartUpload(ctx, s.bucket, u.Key, u.UploadID); err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
+				return n, fmt.Errorf("sweep %s: %w", u.Key, mapped(err))
+			}
+			n++
+		}
+		more, key, id = page.IsTruncated, page.NextKeyMarker, page.NextUploadIDMarker
+	}
+	return n, nil
 }

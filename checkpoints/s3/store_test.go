@@ -61,6 +61,32 @@ func TestStore(t *testing.T) {
 	}, storetest.BigRace)
 }
 
+// TestSweep: uploads whose writers died are given up once they are old; those of others' names stay.
+func TestSweep(t *testing.T) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("bucket"); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, serve(t, gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()))
+	for _, name := range []string{"run/step-1/model", "run/step-2/model", "run/step-2/optimizer", "other/model"} {
+		if _, err := s.core.NewMultipartUpload(t.Context(), s.bucket, s.key(name), minio.PutObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sweep := range []struct {
+		before time.Time
+		want   int
+	}{{time.Now().Add(-time.Hour), 0}, {time.Now().Add(time.Minute), 3}, {time.Now().Add(time.Minute), 0}} {
+		if n, err := s.Sweep(t.Context(), "run/", sweep.before); n != sweep.want || err != nil {
+			t.Errorf("uploads from before %v: gave up %d, %v; want %d", sweep.before, n, err, sweep.want)
+		}
+	}
+	page, err := s.core.ListMultipartUploads(t.Context(), s.bucket, "", "", "", "", 10)
+	if err != nil || len(page.Uploads) != 1 || page.Uploads[0].Key != s.key("other/model") {
+		t.Errorf("left are %+v, %v; want other/model", page.Uploads, err)
+	}
+}
+
 func wantError(t *testing.T, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) checkpoints.Store, without ...Fea
 		{"RaceBig", func(t *testing.T, s checkpoints.Store) { race(t, s, Big, 3, 1) }, BigRace},
 		{"ReplaceWhileRead", replaceWhileRead, ""},
 		{"WrongContent", wrongContent, ""},
+		{"NoSum", noSum, ""},
 		{"BodyNotAtStart", bodyNotAtStart, ""},
 		{"BodyFails", bodyFails, ""},
 		{"Missing", missing, ""},
@@ -104,8 +105,13 @@ func wantContent(t *testing.T, s checkpoints.Store, name string, want []byte) {
 	if have := get(t, s, name); !bytes.Equal(have, want) {
 		t.Fatalf("%s: read %d bytes that are not the %d that were put", name, len(have), len(want))
 	}
-	if info, err := s.Stat(t.Context(), name); err != nil || info != (checkpoints.Info{Name: name, Size: int64(len(want))}) {
+	info, err := s.Stat(t.Context(), name)
+	if err != nil || info.Name != name || info.Size != int64(len(want)) {
 		t.Fatalf("stat %s: %+v, %v; want size %d", name, info, err, len(want))
+	}
+	listed, err := s.List(t.Context(), name)
+	if err != nil || len(listed) == 0 || listed[0].Name != name || info.Modified.IsZero() || listed[0].Modified.Sub(info.Modified).Abs() > checkpoints.StaleAfter/2 {
+		t.Fatalf("list %s: %+v, %v; want what stat tells, %+v", name, listed, err, info)
 	}
 }
 
@@ -243,6 +249,20 @@ func wrongContent(t *testing.T, s checkpoints.Store) {
 			_, err := s.Stat(t.Context(), name)
 			wantError(t, err, checkpoints.ErrNotExist)
 		}
+	}
+}
+
+// noSum: without a hash only the size is checked.
+func noSum(t *testing.T, s checkpoints.Store) {
+	for _, size := range []int{0, 100, Big} {
+		content := Content(size, 1)
+		if err := s.Put(t.Context(), "x", bytes.NewReader(content), int64(size), nil, false); err != nil {
+			t.Fatal(err)
+		}
+		wantContent(t, s, "x", content)
+		wantError(t, s.Put(t.Context(), "x", bytes.NewReader(content), int64(size+1), nil, false), checkpoints.ErrCorrupt)
+		wantError(t, s.Put(t.Context(), "x", bytes.NewReader(append(content, 0)), int64(size), nil, false), checkpoints.ErrCorrupt)
+		wantContent(t, s, "x", content)
 	}
 }
 

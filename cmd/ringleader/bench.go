@@ -15,12 +15,12 @@ import (
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "bench",
-		Short:   "Measure training steps, sums and recovery on this machine",
+		Short:   "Measure training steps, sums, recovery and checkpoints on this machine",
 		Example: "  ringleader bench step\n  ringleader bench train --data demo-run/data",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(benchStep(), benchTrain(), benchAllreduce(), benchRecovery())
+	cmd.AddCommand(benchStep(), benchTrain(), benchAllreduce(), benchRecovery(), benchCheckpoint())
 	return cmd
 }
 

@@ -17,7 +17,7 @@ import (
 func newCheckpoint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "checkpoint",
-		Short: "List, show, verify and hash checkpoints",
+		Short: "List, show, verify, hash, export and import checkpoints",
 		Long: "URL is a run (its directory, or the URL of its store: then its newest good checkpoint is meant) or one step directory:\n" +
 			"a path, file:///PATH, or s3://BUCKET/PREFIX with the standard AWS variables and files.",
 		Example: "  ringleader checkpoint list demo-run/faulted\n  ringleader checkpoint verify s3://bucket/run",
@@ -32,6 +32,7 @@ func newCheckpoint() *cobra.Command {
 	sub("show", "Show a checkpoint's manifest and tensors", "  ringleader checkpoint show demo-run", checkpointShow)
 	sub("verify", "Read every byte of a checkpoint and compare it with its manifest", "  ringleader checkpoint verify s3://bucket/run/step-00000300-1234abcd", checkpointVerify)
 	sub("digest", "Print the state digest, recomputed from the files", "  ringleader checkpoint digest demo-run", checkpointDigest)
+	cmd.AddCommand(checkpointExport(), checkpointImport())
 	return cmd
 }
 

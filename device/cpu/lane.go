@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -186,8 +187,28 @@ func (l *lane) Upload(dst uintptr, src unsafe.Pointer, bytes int) {
 
 // Download copies to the host.
 func (l *lane) Download(dst unsafe.Pointer, src uintptr, bytes int) {
-	l.move("Download", uintptr(dst), src, bytes)
+	if to := uintptr(dst); bytes >= largeCopy && to != 0 && src != 0 {
+		l.downloadLarge(to, src, uintptr(bytes))
+	} else {
+		l.move("Download", to, src, bytes)
+	}
 	runtime.KeepAlive(dst)
+}
+
+// largeCopy is how many bytes are worth several threads: training waits for the copy of a whole state, and one thread does not fill the memory
+// bus.
+const largeCopy = 4 << 20
+
+func (l *lane) downloadLarge(dst, src, bytes uintptr) {
+	if o := l.begin("Download"); !o.ok() {
+		return
+	}
+	var all sync.WaitGroup
+	chunk := bytes/uintptr(min(4, runtime.GOMAXPROCS(0)))/64*64 + 64
+	for at := uintptr(0); at < bytes; at += chunk {
+		all.Go(func() { C.cpu_copy(C.uintptr_t(dst+at), C.uintptr_t(src+at), C.size_t(min(chunk, bytes-at))) })
+	}
+	all.Wait()
 }
 
 // Copy copies; the two may overlap.
