@@ -276,11 +276,15 @@ func (s *saver) committed(m *rpcpb.Committed) {
 		delete(s.waiting, step)
 	}
 	s.mu.Unlock()
-	if s.generation.rank == 0 {
-		// The final checkpoint ends the generation; what it retires must go all the same.
-		a := s.generation.agent
-		a.retired.Go(func() { s.retire(context.WithoutCancel(s.ctx), step, m.Retire) })
-	}
+	// The final checkpoint ends the generation; what it overtakes and retires must go all the same. Own parts of what it overtakes are not
+	// being written any more: they came before those of this one.
+	a, ctx := s.generation.agent, context.WithoutCancel(s.ctx)
+	a.retired.Go(func() {
+		s.sweep(ctx)
+		if s.generation.rank == 0 {
+			s.retire(ctx, step, m.Retire)
+		}
+	})
 }
 
 // forget drops what would be told to a new leader about a step. mu is held.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,5 +83,23 @@ func TestLateManifest(t *testing.T) {
 		if problems := checkpoints.Verify(t.Context(), store, sh.dir); len(problems) > 0 {
 			t.Errorf("checkpoint at step %d: %v", step, problems)
 		}
+	}
+}
+
+// TestOvertakenGoes: what was written of a checkpoint that the last one of the job overtakes is removed, though the commit ends the generation.
+func TestOvertakenGoes(t *testing.T) {
+	store := mem.New()
+	s := alone(t, store)
+	const dir, part = "step-00000005-00000000", "model-00001-of-00001.safetensors"
+	name := path.Join(dir, part)
+	if err := store.Put(t.Context(), name, strings.NewReader("part"), 4, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	s.litter.add(5, dir, part)
+	s.committed(&rpcpb.Committed{Step: 6})
+	s.cancel()
+	s.generation.agent.retired.Wait()
+	if _, err := store.Stat(t.Context(), name); !errors.Is(err, checkpoints.ErrNotExist) {
+		t.Errorf("%s is left behind: %v", name, err)
 	}
 }

@@ -205,7 +205,7 @@ func (s *saver) withStore(ctx context.Context, f func(context.Context, checkpoin
 	return nil
 }
 
-// sweep removes what this member wrote for checkpoints that were given up. The caller has the token. What cannot be removed now is
+// sweep removes what this member wrote for checkpoints that were given up; none of it is being written now. What cannot be removed now is
 // tried again after the next checkpoint.
 func (s *saver) sweep(ctx context.Context) {
 	if len(s.litter.dead()) == 0 || ctx.Err() != nil {
