@@ -35,6 +35,7 @@ func alone(t *testing.T, store checkpoints.Store) *saver {
 		t.Fatal(err)
 	}
 	a := g.agent
+	a.overdue = map[string][]string{}
 	a.cfg = Config{Device: classOnly{}, Log: slog.New(slog.DiscardHandler),
 		OpenStore: func(context.Context, string) (checkpoints.Store, error) { return store, nil }}
 	attached, stop := context.WithCancel(t.Context())
