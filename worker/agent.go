@@ -38,9 +38,8 @@ type agent struct {
 
 	verdict *rpcpb.AttachRequest // why the job failed, until the leader has acted on it
 
-	retired  sync.WaitGroup // deletions of old checkpoints; only the control loop adds to it
-	retiring sync.Mutex
-	overdue  map[string][]string // by store: directories that are still to be deleted; retiring guards it
+	retired sync.WaitGroup           // deletions of old checkpoints; only the control loop adds to it
+	overdue chan map[string][]string // holds, by store, the directories that are still to be deleted; who deletes takes it
 
 	mu      sync.Mutex
 	replica *replica       // nil when idle

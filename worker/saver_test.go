@@ -35,7 +35,8 @@ func alone(t *testing.T, store checkpoints.Store) *saver {
 		t.Fatal(err)
 	}
 	a := g.agent
-	a.overdue = map[string][]string{}
+	a.overdue = make(chan map[string][]string, 1)
+	a.overdue <- map[string][]string{}
 	a.cfg = Config{Device: classOnly{}, Log: slog.New(slog.DiscardHandler),
 		OpenStore: func(context.Context, string) (checkpoints.Store, error) { return store, nil }}
 	attached, stop := context.WithCancel(t.Context())

@@ -232,10 +232,10 @@ const maxOverdue = 1000
 // now is tried again after the next one.
 func (s *saver) retire(ctx context.Context, step ringleader.Step, dirs []string) {
 	a := s.generation.agent
-	a.retiring.Lock()
-	defer a.retiring.Unlock()
+	overdue := <-a.overdue // a store that hangs ends by its deadlines
+	defer func() { a.overdue <- overdue }()
 	how := s.generation.spec.How
-	dirs = append(a.overdue[how.Store], dirs...)
+	dirs = append(overdue[how.Store], dirs...)
 	err := s.withStore(ctx, func(ctx context.Context, store checkpoints.Store) error {
 		for ; len(dirs) > 0; dirs = dirs[1:] {
 			if err := checkpoints.Delete(ctx, store, dirs[0]); err != nil {
@@ -250,7 +250,7 @@ func (s *saver) retire(ctx context.Context, step ringleader.Step, dirs []string)
 		}
 		return err
 	})
-	a.overdue[how.Store] = dirs[max(0, len(dirs)-maxOverdue):]
+	overdue[how.Store] = dirs[max(0, len(dirs)-maxOverdue):]
 	if err != nil {
 		a.cfg.Log.Warn("remove old checkpoints", "store", how.Store, "directories", dirs, "error", err)
 	}

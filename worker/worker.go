@@ -145,10 +145,11 @@ func Run(ctx context.Context, cfg Config) error {
 	w := &agent{
 		cfg:         cfg,
 		incarnation: rand.Text(),
-		overdue:     map[string][]string{},
+		overdue:     make(chan map[string][]string, 1),
 		links:       grpclink.NewServer(),
 		peers:       newPeers(cfg.Token, cfg.Dial),
 	}
+	w.overdue <- map[string][]string{}
 	defer w.peers.close()
 	defer w.drop()
 
