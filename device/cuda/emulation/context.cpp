@@ -98,8 +98,7 @@ CUresult CUDAAPI cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, 
   }
 }
 
-// What gorgonia.org/cu calls; CUDA 13 does not declare it any more.
-extern "C" CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned, CUdevice device) {
+CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned, CUdevice device) {
   Call call(false);
   if (call.refused == CUDA_ERROR_NOT_INITIALIZED) return call.refused;
   if (!(*context = make_context(device, false))) return CUDA_ERROR_INVALID_VALUE;
