@@ -66,7 +66,7 @@ template <bool Wait> __device__ void copy4(float *y, const float *x) {
   copy_commit();
   if (Wait) copy_wait<0>();
   __syncwarp();
-  for (int i = 0; i < 4; i++) y[4 * i * 8 + t] = s[4 * i * 8 + t];
+  for (int i = t; i < 128; i += 32) y[i] = s[i];
 }
 extern "C" __global__ void __launch_bounds__(32) copy_waited(float *y, const float *x) { copy4<true>(y, x); }
 extern "C" __global__ void __launch_bounds__(32) copy_unwaited(float *y, const float *x) { copy4<false>(y, x); }
