@@ -89,7 +89,9 @@ func (g *gpu) free(pointers ...cu.DevicePtr) {
 func (g *gpu) launch(name string, blocks, threads, shared int, args ...any) error {
 	g.Helper()
 	f, err := g.module.Function(name)
-	must(g, err)
+	if err != nil {
+		return err
+	}
 	slots := make([]uint64, len(args)) // Launch reads 8 bytes for each
 	params := make([]unsafe.Pointer, len(args))
 	for i, a := range args {

@@ -43,10 +43,10 @@ extern "C" __global__ void __launch_bounds__(256) sum_warp(float *y, const float
   if (threadIdx.x % 32 == 0) y[i / 32] = v;
 }
 
-// Half of the block waits for the other half, which waits elsewhere.
+// Some lanes of a warp wait for the others, which wait for the whole block.
 extern "C" __global__ void __launch_bounds__(64) wait_apart(float *y) {
-  if (threadIdx.x < 32) __syncthreads();
-  else if (threadIdx.x < 48) __syncwarp(0xffffffffu);
+  if (threadIdx.x < 16) __syncwarp();
+  else __syncthreads();
   y[threadIdx.x] = 1;
 }
 
