@@ -1,17 +1,17 @@
-// What follows the product of a linear map. Element (r, c) of a matrix m is m[r*ldm + c]; a thread takes one element, grid (ceil(cols/256), rows).
+// What follows the product of a linear map. Element (r, c) of a matrix m is m[r*ldm + c]; a thread takes one element, grid (rows, ceil(cols/256)).
 // Elements do not depend on one another: deterministic.
 #include "scalar.cuh"
 
 // y = y + bias.
 extern "C" __global__ void __launch_bounds__(256) add_bias(float *y, int64_t ldy, int64_t cols, const float *bias) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = y[r * ldy + c] + bias[c];
 }
 
 // y = drop(GELU(t)) and slope = drop(GELU'(t)), if it is wanted, of t = y + bias.
 extern "C" __global__ void __launch_bounds__(256) gelu(float *y, int64_t ldy, float *slope, int64_t lds, int64_t cols, const float *bias, uint64_t key,
     uint32_t threshold, float keep) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c >= cols) return;
   float v = y[r * ldy + c] + bias[c], gauss = exp_f(-0.5f * v * v), cdf = normal_cdf(v, gauss);
   y[r * ldy + c] = dropped(v * cdf, key, threshold, keep, r * cols + c);
@@ -21,31 +21,31 @@ extern "C" __global__ void __launch_bounds__(256) gelu(float *y, int64_t ldy, fl
 // y = residual + drop(y + bias).
 extern "C" __global__ void __launch_bounds__(256) add_residual(float *y, int64_t ldy, const float *residual, int64_t ldr, int64_t cols, const float *bias,
     uint64_t key, uint32_t threshold, float keep) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = residual[r * ldr + c] + dropped(y[r * ldy + c] + bias[c], key, threshold, keep, r * cols + c);
 }
 
 // y = y * s.
 extern "C" __global__ void __launch_bounds__(256) scale_by(float *y, int64_t ldy, const float *s, int64_t lds, int64_t cols) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = y[r * ldy + c] * s[r * lds + c];
 }
 
 // y = a + b.
 extern "C" __global__ void __launch_bounds__(256) add(float *y, int64_t ldy, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t cols) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = a[r * lda + c] + b[r * ldb + c];
 }
 
 // y = drop(x).
 extern "C" __global__ void __launch_bounds__(256) dropout(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t cols, uint64_t key, uint32_t threshold, float keep) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = dropped(x[r * ldx + c], key, threshold, keep, r * cols + c);
 }
 
 // y = 0.
 extern "C" __global__ void __launch_bounds__(256) clear(float *y, int64_t ldy, int64_t cols) {
-  int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
   if (c < cols) y[r * ldy + c] = 0;
 }
 
