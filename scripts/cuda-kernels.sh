@@ -13,7 +13,7 @@ for kernels in *.cu; do
   # Headers are few and small: any of them makes all new.
   [ -z "$(find "$kernels" ./*.cuh "$0" -newer "$to.fatbin" 2>&1)" ] && continue
   echo "nvcc $kernels"
-  "$toolkit/bin/nvcc" -fatbin --no-compress -std=c++17 -O3 -Werror all-warnings -Xptxas -v,-warn-spills \
+  "$toolkit/bin/nvcc" -fatbin --no-compress -std=c++17 -O3 -fmad=false -Werror all-warnings -Xptxas -v,-warn-spills \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90 \
     "$kernels" -o "$to.fatbin.part" 2>"$to.txt" || { cat "$to.txt" >&2; exit 1; }
   mv "$to.fatbin.part" "$to.fatbin"
