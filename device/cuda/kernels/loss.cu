@@ -63,6 +63,7 @@ extern "C" __global__ void __launch_bounds__(256) loss_partition(float *most, fl
 
 __device__ __forceinline__ float dot_rows(const float *a, const float *b, int64_t d, bool half) {
   float s = 0;
+#pragma unroll 4
   for (int64_t c = 0; c < d; c++) s = s + half_of(a[c], half) * half_of(b[c], half);
   return s;
 }
@@ -97,6 +98,7 @@ extern "C" __global__ void __launch_bounds__(128) loss_band(float *z, float *fac
     a = half_of(a, half);
     for (int64_t c0 = 0; c0 < dim; c0 += 32) {
       float s = 0;
+#pragma unroll 4
       for (int k = 0; k < 32 && j0 + k < hi[r]; k++) {
         float f = __shfl_sync(0xFFFFFFFFu, a, k);
         int32_t from = __shfl_sync(0xFFFFFFFFu, at, k);
@@ -195,6 +197,7 @@ extern "C" __global__ void __launch_bounds__(128) loss_positives(float *dv, int6
       if (r < runs[2 * i + 1]) a = half_of(pull(z[r] - (b * dot_rows(u + r * dim, items + at * ldi, dim, half) + pos_bias[j]), weight[token[r]], &term), half);
       for (int64_t c0 = 0; c0 < dim; c0 += 32) {
         float s = 0;
+#pragma unroll 4
         for (int k = 0; k < 32 && r0 + k < runs[2 * i + 1]; k++) {
           float f = __shfl_sync(0xFFFFFFFFu, a, k);
           if (c0 + lane < dim) s = s + f * half_of(u[(r0 + k) * dim + c0 + lane], half);
