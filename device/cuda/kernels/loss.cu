@@ -87,24 +87,25 @@ extern "C" __global__ void __launch_bounds__(128) loss_band(float *z, float *fac
   if (sum[r] == 0) zr = minus_infinity();
   double total = 0;
   for (int64_t c = lane; c < dim; c += 32) du[r * dim + c] = 0;
-  for (int64_t j0 = lo[r]; j0 < hi[r]; j0 += 32) {
-    int64_t j = j0 + lane;
+  for (int32_t j0 = lo[r], end = hi[r]; j0 < end; j0 += 32) {
+    int32_t j = j0 + lane, at = j < end ? positive[j] : 0;
+    int count = end - j0 < 32 ? end - j0 : 32;
     float a = 0, term = 0;
-    int32_t at = j < hi[r] ? positive[j] : 0;
     if (at < 0 || at >= item_count) *bad = 1, at = 0;
-    if (j < hi[r]) a = pull(zr - (b * dot_rows(u + r * dim, items + at * ldi, dim, half) + pos_bias[j]), w, &term);
+    if (j < end) a = pull(zr - (b * dot_rows(u + r * dim, items + at * ldi, dim, half) + pos_bias[j]), w, &term);
     g = g + warp_sum(a);
     total = total + warp_sum(static_cast<double>(term));
     a = half_of(a, half);
     for (int64_t c0 = 0; c0 < dim; c0 += 32) {
+      int64_t c = c0 + lane < dim ? c0 + lane : dim - 1;
       float s = 0;
-#pragma unroll 4
-      for (int k = 0; k < 32 && j0 + k < hi[r]; k++) {
+#pragma unroll 1
+      for (int k = 0; k < count; k++) {
         float f = __shfl_sync(0xFFFFFFFFu, a, k);
         int32_t from = __shfl_sync(0xFFFFFFFFu, at, k);
-        if (c0 + lane < dim) s = s + f * half_of(items[from * ldi + c0 + lane], half);
+        s = s + f * half_of(items[from * ldi + c], half);
       }
-      if (c0 + lane < dim) du[r * dim + c0 + lane] = du[r * dim + c0 + lane] - b * s;
+      if (c0 + lane < dim) du[r * dim + c] = du[r * dim + c] - b * s;
     }
   }
   if (lane == 0) z[r] = zr, factor[r] = sum[r] == 0 ? 0.0f : g / sum[r], loss[r] = static_cast<double>(w) * total;
@@ -191,18 +192,17 @@ extern "C" __global__ void __launch_bounds__(128) loss_positives(float *dv, int6
   if (at < 0 || at >= item_count) at = 0; // scatter_add reports it
   for (int64_t c = lane; c < dim; c += 32) dv[j * dim + c] = 0;
   for (int32_t i = starts[j]; i < starts[j + 1]; i++)
-    for (int64_t r0 = runs[2 * i]; r0 < runs[2 * i + 1]; r0 += 32) {
+    for (int32_t r0 = runs[2 * i], end = runs[2 * i + 1]; r0 < end; r0 += 32) {
       int64_t r = r0 + lane;
       float a = 0, term;
-      if (r < runs[2 * i + 1]) a = half_of(pull(z[r] - (b * dot_rows(u + r * dim, items + at * ldi, dim, half) + pos_bias[j]), weight[token[r]], &term), half);
+      int count = end - r0 < 32 ? end - r0 : 32;
+      if (r < end) a = half_of(pull(z[r] - (b * dot_rows(u + r * dim, items + at * ldi, dim, half) + pos_bias[j]), weight[token[r]], &term), half);
       for (int64_t c0 = 0; c0 < dim; c0 += 32) {
+        int64_t c = c0 + lane < dim ? c0 + lane : dim - 1;
         float s = 0;
-#pragma unroll 4
-        for (int k = 0; k < 32 && r0 + k < runs[2 * i + 1]; k++) {
-          float f = __shfl_sync(0xFFFFFFFFu, a, k);
-          if (c0 + lane < dim) s = s + f * half_of(u[(r0 + k) * dim + c0 + lane], half);
-        }
-        if (c0 + lane < dim) dv[j * dim + c0 + lane] = dv[j * dim + c0 + lane] - b * s;
+#pragma unroll 1
+        for (int k = 0; k < count; k++) s = s + __shfl_sync(0xFFFFFFFFu, a, k) * half_of(u[(r0 + k) * dim + c], half);
+        if (c0 + lane < dim) dv[j * dim + c] = dv[j * dim + c] - b * s;
       }
     }
 }

@@ -84,9 +84,8 @@ __device__ __forceinline__ float dropped(float x, uint64_t key, uint32_t thresho
 
 // half_of is x rounded to bfloat16, to nearest even, if half says so.
 __device__ __forceinline__ float half_of(float x, bool half) {
-  if (!half) return x;
-  uint32_t b = __float_as_uint(x);
-  return __uint_as_float((x != x ? b | 0x400000u : b + 0x7FFFu + (b >> 16 & 1u)) & 0xFFFF0000u);
+  uint32_t b = __float_as_uint(x), rounded = (x != x ? b | 0x400000u : b + 0x7FFFu + (b >> 16 & 1u)) & 0xFFFF0000u;
+  return __uint_as_float(half ? rounded : b);
 }
 
 // Sums over a warp, in a fixed tree: every lane gets the same.
