@@ -70,6 +70,22 @@ bench-allreduce: build ## compare sums over processes with Gloo's on this machin
 bench: build ## compare training steps with PyTorch's on this machine, and write docs/benchmarks.md; an hour, and some GB the first time
 	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/run.py --ringleader $(BIN) $(BENCH)
 
+# The program for GPUs: nvcc and headers come from the cache, and what it links against is a driver without code, so that it builds where there
+# is none. It runs where there is a driver.
+CUDA      := $(CACHE)/cuda-build
+cuda-env   = CGO_CFLAGS="-I$(CURDIR)/device/cuda/include -I$(1)/include" CGO_LDFLAGS="-L$(CUDA)/stub"
+
+.PHONY: cuda
+cuda: deps ## compile the CUDA kernels and bin/ringleader-cuda; no GPU, driver or toolkit is needed
+	toolkit=$$(scripts/cuda-toolkit.sh) && scripts/cuda-kernels.sh $$toolkit && scripts/cuda-stub.sh $$toolkit $(CUDA)/stub && \
+		$(call cuda-env,$$toolkit) go build -tags cuda -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ringleader-cuda ./cmd/ringleader
+
+.PHONY: test-cuda
+test-cuda: cuda ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation)
+	toolkit=$$(scripts/cuda-toolkit.sh) && device/cuda/emulation/build.sh $$toolkit $(CUDA)/emulation && \
+		$(call cuda-env,$$toolkit) LD_LIBRARY_PATH=$(CUDA)/emulation RINGLEADER_PLANTED=$(CUDA)/emulation/libplanted.so \
+		go test -tags cuda -timeout 10m ./device/cuda/...
+
 .PHONY: lint
 lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current
 	TOOLS=$(TOOLS) scripts/lint.sh

@@ -26,7 +26,7 @@ var modules = map[string][]string{
 	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer", "serving"},
 	"github.com/duckdb/duckdb-go/v2":    {"dataset/importer"},
 	"gonum.org/v1/gonum":                {"dataset/importer/standin"},
-	"gorgonia.org/cu":                   {"device/cuda"},
+	"gorgonia.org/cu":                   {"device/cuda", "device/cuda/emulation/planted"},
 	"go.yaml.in/yaml/v3":                {"job"},
 	"github.com/spf13/cobra":            {"cmd/..."},
 	"github.com/spf13/pflag":            {"cmd/..."},

@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"checkpoints/storetest":    2,
 	"device/cpu":               2,
 	"device/cuda":              2,
+	"device/cuda/...":          2,
 	"device/devicetest":        2,
 	"device/timed":             2,
 	"evaluation/reproduction":  2,
