@@ -100,7 +100,7 @@ type How struct {
 	Checkpoint Checkpoint `yaml:"checkpoint" json:"checkpoint"`
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`
 	Workers    Workers    `yaml:"workers" json:"workers"`
-	Device     string     `yaml:"device" json:"device"` // cpu
+	Device     string     `yaml:"device" json:"device"` // cpu or cuda
 	Priority   int        `yaml:"priority" json:"priority"`
 	Deadlines  Deadlines  `yaml:"deadlines" json:"deadlines"`
 	StopAt     int64      `yaml:"stop_at" json:"stop_at"` // end cleanly, with a checkpoint, after this step; 0 = run to the end

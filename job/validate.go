@@ -208,7 +208,7 @@ func (c *checker) how(h *How, w *What) {
 	if h.Workers.Min > h.Workers.Max {
 		c.fail("how.workers.min", "is %d; want at most how.workers.max, which is %d", h.Workers.Min, h.Workers.Max)
 	}
-	c.choice("how.device", h.Device, "cpu")
+	c.choice("how.device", h.Device, "cpu", "cuda")
 	c.whole("how.priority", int64(h.Priority), -1000, 1000)
 	c.whole("how.stop_at", h.StopAt, 0, maxSteps)
 	if w.Steps > 0 && h.StopAt > w.Steps && h.StopAt <= maxSteps {

@@ -40,6 +40,7 @@ func benchStep() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.preset, "preset", presetPeer, "what is computed: "+strings.Join(stepPresets(), ", "))
 	f.StringVar(&o.dtype, "dtype", "float32", "of matrix products: float32, bfloat16")
+	f.StringVar(&o.device, "device", "cpu", "what to compute on: "+deviceNames)
 	f.IntVar(&o.shards, "shards", 0, "shards that a step's users are dealt to (default: one a thread)")
 	f.IntVar(&o.users, "users", 0, "users of each shard (default: the preset's; peer: 16 in all)")
 	flags.register(cmd)
@@ -47,8 +48,8 @@ func benchStep() *cobra.Command {
 }
 
 type stepOptions struct {
-	preset, dtype string
-	shards, users int
+	preset, dtype, device string
+	shards, users         int
 }
 
 func stepPresets() []string { return append([]string{presetPeer}, job.Presets()...) }
@@ -72,7 +73,7 @@ func (o *stepOptions) check() error {
 }
 
 func (o *stepOptions) run(ctx context.Context, flags *benchFlags) (_ *benchReport, err error) {
-	inner, err := openDevice("cpu", "", flags.threads)
+	inner, err := openDevice(o.device, "", flags.threads)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func newEmbed() *cobra.Command {
 	f.BoolVar(&e.full, "full", false, "compute every vector, also where --out holds another model's")
 	f.IntVar(&e.threads, "threads", 0, "threads that compute (default: one for each CPU)")
 	f.IntVar(&e.partUsers, "part-users", serving.PartUsers, "users of the data set in one file; an interrupted run loses one file at most")
-	f.StringVar(&e.device, "device", "cpu", "what to compute on: cpu")
+	f.StringVar(&e.device, "device", "cpu", "what to compute on: "+deviceNames)
 	f.StringVar(&e.isa, "isa", "", "cap on the instruction set, so that unlike machines give the same bits: avx2, avx512, avx512_bf16, amx (default: the best there is)")
 	f.StringVar(&e.json, "json", "", "write the report to this file; - is standard output")
 	for _, required := range []string{"checkpoint", "data", "out"} {

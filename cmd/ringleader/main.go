@@ -99,7 +99,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newDemo(), newLocal(), newChaos(),
 		newData(), newJob(), newCheckpoint(), newEvaluate(), newEmbed(), newReproduce(), newBench(),
-		newCoordinator(), newWorker(), newVersion(),
+		newCoordinator(), newWorker(), newDevices(), newVersion(),
 	)
 	for _, c := range root.Commands() {
 		usageErrors(c)

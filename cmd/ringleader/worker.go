@@ -15,8 +15,6 @@ import (
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
-	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/internal/atomicfile"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/worker"
@@ -98,7 +96,7 @@ func newWorker() *cobra.Command {
 	}
 	f := cmd.Flags()
 	cluster.register(cmd)
-	f.StringVar(&o.device, "device", "cpu", "what to compute on: cpu")
+	f.StringVar(&o.device, "device", "cpu", "what to compute on: "+deviceNames)
 	f.StringVar(&o.dir, "dir", "", "directory for the worker's identity and caches (required)")
 	f.StringVar(&o.cache, "cache", "", "directory for caches of data sets, may be shared by the workers of a machine (default: --dir)")
 	f.StringVar(&o.id, "id", "", "name of this worker (default: random, kept in --dir)")
@@ -131,18 +129,6 @@ func advertised(asked string, bound net.Addr) (string, error) {
 		return "", fmt.Errorf("--bind %s is every address of this machine: --advertise must say HOST:PORT at which others reach it", bound)
 	}
 	return bound.String(), nil
-}
-
-// openDevice opens what --device names.
-func openDevice(name, isa string, lanes int) (device.Device, error) {
-	switch {
-	case name == "cpu":
-		dev, err := cpu.Open(cpu.Options{Lanes: lanes, ISA: isa})
-		return dev, withCode(exitUsage, err)
-	case strings.HasPrefix(name, "cuda"):
-		return nil, withCode(exitUsage, fmt.Errorf("--device %q: this build computes on the CPU only", name))
-	}
-	return nil, withCode(exitUsage, fmt.Errorf("--device %q: allowed: cpu", name))
 }
 
 // workerID reads the worker's name from its directory, or chooses one and keeps it there.
