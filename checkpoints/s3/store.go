@@ -91,17 +91,22 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, mapped(err))
 	}
-	return &reader{body, name}, nil
+	return &reader{body, ctx, name}, nil
 }
 
 // reader maps the errors of a body. One that ends early is an error of the connection: the length was announced.
 type reader struct {
 	io.ReadCloser
+	ctx  context.Context
 	name string
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
+	// The client ends a connection a little after its context: what has arrived by then would still be read, perhaps to its end.
+	n, err := 0, r.ctx.Err()
+	if err == nil {
+		n, err = r.ReadCloser.Read(p)
+	}
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("read %s: %w", r.name, mapped(err))
 	}
