@@ -135,7 +135,7 @@ func TestParseRefuses(t *testing.T) {
 		{"what.data=", "what.data is missing"},
 		{"how.store=s4://bucket", `how.store has scheme "s4"; allowed: file, s3`},
 		{"what.data_digest=xyz", "64 hex digits"},
-		{"how.device=cuda", `how.device is "cuda"; allowed: cpu`},
+		{"how.device=tpu", `how.device is "tpu"; allowed: cpu, cuda`},
 		{"how.deadlines.hang=2", `how.deadlines.hang is "2"; want a number and a unit`},
 		{"how.deadlines.hang=1ms", "how.deadlines.hang is 1ms; want 100ms to 1h0m0s"},
 		{"how.checkpoint.keep=0", "how.checkpoint.keep is 0"},
