@@ -118,8 +118,8 @@ type Segments struct {
 	Dev  I32
 }
 
-// Count is the number of segments, S.
-func (s Segments) Count() int { return len(s.Host) - 1 }
+// Count is the number of segments, S: none without offsets, too, which an empty shard may have.
+func (s Segments) Count() int { return max(len(s.Host)-1, 0) }
 
 // Lane runs operators in order. See the package comment for errors and accumulation.
 type Lane interface {

@@ -158,7 +158,7 @@ func (o *checkpointBench) stall(r *checkpointReport) (_ *checkpoints.State, err 
 	if err != nil {
 		return nil, err
 	}
-	what.Shards, what.Model.Layers = 1, 1
+	what.Shards = 1
 	const perLayer = 12 * 256 * 256 * 12 // bytes of a layer's parameters and moments
 	what.Model.Layers = max(1, o.mib<<20/perLayer)
 	m, err := model.NewEncoded(what, peerWidth)

@@ -25,6 +25,9 @@ func openDevice(name, isa string, lanes int) (device.Device, error) {
 	if !ok {
 		return nil, withCode(exitUsage, fmt.Errorf("--device %q: allowed: %s", name, deviceNames))
 	}
+	if isa != "" {
+		return nil, withCode(exitUsage, fmt.Errorf("--isa %q: it caps what a CPU computes with; --device is %q", isa, name))
+	}
 	dev, err := cuda.Open(ordinal, cuda.Options{Lanes: lanes})
 	if err != nil {
 		return nil, withCode(exitUsage, fmt.Errorf("--device %q: %w", name, err))

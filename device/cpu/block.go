@@ -11,9 +11,9 @@ import (
 // RaiseExponents is exact.RaiseExponents.
 func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
 	o := l.begin("RaiseExponents")
-	vec(o, "x", x, x.N)
-	vec(o, "exponents", exponents, exact.Blocks(x.N))
-	if o.ok() {
+	device.CheckVec(o.Check, "x", x, x.N)
+	device.CheckVec(o.Check, "exponents", exponents, exact.Blocks(x.N))
+	if o.OK() {
 		C.cpu_raise_exponents(l.c, addr(exponents), addr(x), C.int64_t(x.N))
 	}
 }
@@ -21,9 +21,9 @@ func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
 // ToBlocks16 adds x to acc; bad has two elements.
 func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks16")
-	blocks(o, acc, x, exponents, fraction, 15)
-	room(o, "bad", bad, 2)
-	if o.ok() {
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
+	device.CheckRoom(o.Check, "bad", bad, 2)
+	if o.OK() {
 		C.cpu_to_blocks16(l.c, addr(acc), addr(x), C.int64_t(x.N), addr(exponents), C.int(fraction), addr(bad))
 	}
 }
@@ -31,9 +31,9 @@ func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fra
 // ToBlocks32 adds x to acc; bad has two elements.
 func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks32")
-	blocks(o, acc, x, exponents, fraction, 31)
-	room(o, "bad", bad, 2)
-	if o.ok() {
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
+	device.CheckRoom(o.Check, "bad", bad, 2)
+	if o.OK() {
 		C.cpu_to_blocks32(l.c, addr(acc), addr(x), C.int64_t(x.N), addr(exponents), C.int(fraction), addr(bad))
 	}
 }
@@ -41,8 +41,8 @@ func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fra
 // FromBlocks16 converts back.
 func (l *lane) FromBlocks16(x device.F32, acc device.I16, exponents device.I8, fraction int, divisor float64) {
 	o := l.begin("FromBlocks16")
-	blocks(o, acc, x, exponents, fraction, 15)
-	if o.ok() {
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
+	if o.OK() {
 		C.cpu_from_blocks16(l.c, addr(x), addr(acc), C.int64_t(x.N), addr(exponents), C.int(fraction), C.double(divisor))
 	}
 }
@@ -50,16 +50,8 @@ func (l *lane) FromBlocks16(x device.F32, acc device.I16, exponents device.I8, f
 // FromBlocks32 converts back.
 func (l *lane) FromBlocks32(x device.F32, acc device.I32, exponents device.I8, fraction int, divisor float64) {
 	o := l.begin("FromBlocks32")
-	blocks(o, acc, x, exponents, fraction, 31)
-	if o.ok() {
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
+	if o.OK() {
 		C.cpu_from_blocks32(l.c, addr(x), addr(acc), C.int64_t(x.N), addr(exponents), C.int(fraction), C.double(divisor))
 	}
-}
-
-// blocks checks what the conversions have in common. That exponents are within their range is for the caller to see to: no value makes them write elsewhere.
-func blocks[T device.Number](o op, acc device.Buf[T], x device.F32, exponents device.I8, fraction, most int) {
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
-	vec(o, "exponents", exponents, exact.Blocks(x.N))
-	o.want(fraction >= 0 && fraction <= most, "fraction is %d bits: want 0..%d", fraction, most)
 }

@@ -19,19 +19,8 @@ func cbool(b bool) C.int {
 // MatMul is a matrix product.
 func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, b device.Mat, transB bool, beta float32) {
 	o := l.begin("MatMul")
-	inner, brows, bcols := a.Cols, a.Cols, dst.Cols
-	if transA {
-		inner, brows = a.Rows, a.Rows
-		o.mat("a", a, inner, dst.Rows)
-	} else {
-		o.mat("a", a, dst.Rows, inner)
-	}
-	if transB {
-		brows, bcols = bcols, brows
-	}
-	o.mat("b", b, brows, bcols)
-	o.mat("dst", dst, dst.Rows, dst.Cols)
-	if o.ok() {
+	o.Check.MatMul(dst, a, transA, b, transB)
+	if o.OK() {
 		o.end(C.cpu_matmul(l.c, mat(dst), C.float(alpha), mat(a), cbool(transA), mat(b), cbool(transB), C.float(beta)))
 	}
 }
@@ -39,13 +28,13 @@ func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, 
 // Linear is a product with a transposed weight, plus bias.
 func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
 	o := l.begin("Linear")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("w", w, w.Rows, x.Cols)
-	o.mat("y", y, x.Rows, w.Rows)
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Mat("w", w, w.Rows, x.Cols)
+	o.Mat("y", y, x.Rows, w.Rows)
 	if bias.N != 0 {
-		vec(o, "bias", bias, w.Rows)
+		device.CheckVec(o.Check, "bias", bias, w.Rows)
 	}
-	if o.ok() {
+	if o.OK() {
 		o.end(C.cpu_linear(l.c, mat(y), mat(x), mat(w), optional(bias)))
 	}
 }
@@ -53,10 +42,10 @@ func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
 // LinearGELU also gives the slope, if it is wanted.
 func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop device.Dropping) {
 	o := l.begin("LinearGELU")
-	o.linear(y, x, w, bias)
-	o.wanted("slope", slope, y.Rows, y.Cols)
-	o.dropping(drop)
-	if o.ok() {
+	o.Linear(y, x, w, bias)
+	o.Wanted("slope", slope, y.Rows, y.Cols)
+	o.Dropping(drop)
+	if o.OK() {
 		o.end(C.cpu_linear_gelu(l.c, mat(y), mat(slope), mat(x), mat(w), addr(bias), dropping(drop)))
 	}
 }
@@ -64,38 +53,22 @@ func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop devic
 // LinearAdd normalises the sum, if that is wanted.
 func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop device.Dropping, norm device.Norm) {
 	o := l.begin("LinearAdd")
-	o.linear(y, x, w, bias)
-	o.mat("residual", residual, y.Rows, y.Cols)
-	o.dropping(drop)
+	o.Linear(y, x, w, bias)
+	o.Mat("residual", residual, y.Rows, y.Cols)
+	o.Dropping(drop)
 	if !norm.Y.IsZero() {
-		o.norm(y, norm)
+		o.Norm(y, norm)
 	}
-	if o.ok() {
+	if o.OK() {
 		o.end(C.cpu_linear_add(l.c, mat(y), mat(residual), mat(x), mat(w), addr(bias), dropping(drop), norming(norm)))
 	}
-}
-
-// linear checks the operands of a map with a bias.
-func (o op) linear(y, x, w device.Mat, bias device.F32) {
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("w", w, w.Rows, x.Cols)
-	o.mat("y", y, x.Rows, w.Rows)
-	vec(o, "bias", bias, w.Rows)
 }
 
 // LinearBackward passes over dx, dw and slope if they are zero, and dbias if it is empty.
 func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slope device.Mat) {
 	o := l.begin("LinearBackward")
-	o.mat("dy", dy, dy.Rows, dy.Cols)
-	o.mat("x", x, dy.Rows, x.Cols)
-	o.mat("w", w, dy.Cols, x.Cols)
-	o.wanted("dx", dx, x.Rows, x.Cols)
-	o.wanted("slope", slope, x.Rows, x.Cols)
-	o.wanted("dw", dw, w.Rows, w.Cols)
-	if dbias.N != 0 {
-		vec(o, "dbias", dbias, dy.Cols)
-	}
-	if o.ok() {
+	o.Check.LinearBackward(dx, dw, dbias, dy, x, w, slope)
+	if o.OK() {
 		o.end(C.cpu_linear_backward(l.c, mat(dx), mat(dw), optional(dbias), mat(dy), mat(x), mat(w), mat(slope)))
 	}
 }
@@ -103,10 +76,10 @@ func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slo
 // Add adds matrices.
 func (l *lane) Add(dst, a, b device.Mat) {
 	o := l.begin("Add")
-	o.mat("dst", dst, dst.Rows, dst.Cols)
-	o.mat("a", a, dst.Rows, dst.Cols)
-	o.mat("b", b, dst.Rows, dst.Cols)
-	if o.ok() {
+	o.Mat("dst", dst, dst.Rows, dst.Cols)
+	o.Mat("a", a, dst.Rows, dst.Cols)
+	o.Mat("b", b, dst.Rows, dst.Cols)
+	if o.OK() {
 		o.end(C.cpu_add(l.c, mat(dst), mat(a), mat(b)))
 	}
 }
@@ -114,19 +87,11 @@ func (l *lane) Add(dst, a, b device.Mat) {
 // LayerNorm normalises rows.
 func (l *lane) LayerNorm(x device.Mat, norm device.Norm) {
 	o := l.begin("LayerNorm")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.norm(x, norm)
-	if o.ok() {
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Norm(x, norm)
+	if o.OK() {
 		o.end(C.cpu_layer_norm(l.c, mat(x), norming(norm)))
 	}
-}
-
-func (o op) norm(x device.Mat, n device.Norm) {
-	o.mat("norm.Y", n.Y, x.Rows, x.Cols)
-	vec(o, "norm.Gamma", n.Gamma, x.Cols)
-	vec(o, "norm.Beta", n.Beta, x.Cols)
-	vec(o, "norm.Mean", n.Mean, x.Rows)
-	vec(o, "norm.RStd", n.RStd, x.Rows)
 }
 
 func norming(n device.Norm) C.cpu_norm {
@@ -136,15 +101,8 @@ func norming(n device.Norm) C.cpu_norm {
 // LayerNormBackward adds to dx, dgamma and dbeta.
 func (l *lane) LayerNormBackward(dx device.Mat, dgamma, dbeta device.F32, dy, x device.Mat, gamma, mean, rstd device.F32) {
 	o := l.begin("LayerNormBackward")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("dy", dy, x.Rows, x.Cols)
-	o.mat("dx", dx, x.Rows, x.Cols)
-	vec(o, "gamma", gamma, x.Cols)
-	vec(o, "dgamma", dgamma, x.Cols)
-	vec(o, "dbeta", dbeta, x.Cols)
-	vec(o, "mean", mean, x.Rows)
-	vec(o, "rstd", rstd, x.Rows)
-	if o.ok() {
+	o.NormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd)
+	if o.OK() {
 		o.end(C.cpu_layer_norm_backward(l.c, mat(dx), addr(dgamma), addr(dbeta), mat(dy), mat(x), addr(gamma), addr(mean), addr(rstd)))
 	}
 }
@@ -152,10 +110,10 @@ func (l *lane) LayerNormBackward(dx device.Mat, dgamma, dbeta device.F32, dy, x 
 // L2Norm makes rows of length 1.
 func (l *lane) L2Norm(y device.Mat, norm device.F32, x device.Mat) {
 	o := l.begin("L2Norm")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("y", y, x.Rows, x.Cols)
-	vec(o, "norm", norm, x.Rows)
-	if o.ok() {
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Mat("y", y, x.Rows, x.Cols)
+	device.CheckVec(o.Check, "norm", norm, x.Rows)
+	if o.OK() {
 		o.end(C.cpu_l2_norm(l.c, mat(y), addr(norm), mat(x)))
 	}
 }
@@ -163,11 +121,11 @@ func (l *lane) L2Norm(y device.Mat, norm device.F32, x device.Mat) {
 // L2NormBackward takes L2Norm's output.
 func (l *lane) L2NormBackward(dx, dy, y device.Mat, norm device.F32) {
 	o := l.begin("L2NormBackward")
-	o.mat("y", y, y.Rows, y.Cols)
-	o.mat("dy", dy, y.Rows, y.Cols)
-	o.mat("dx", dx, y.Rows, y.Cols)
-	vec(o, "norm", norm, y.Rows)
-	if o.ok() {
+	o.Mat("y", y, y.Rows, y.Cols)
+	o.Mat("dy", dy, y.Rows, y.Cols)
+	o.Mat("dx", dx, y.Rows, y.Cols)
+	device.CheckVec(o.Check, "norm", norm, y.Rows)
+	if o.OK() {
 		o.end(C.cpu_l2_norm_backward(l.c, mat(dx), mat(dy), mat(y), addr(norm)))
 	}
 }
@@ -175,16 +133,12 @@ func (l *lane) L2NormBackward(dx, dy, y device.Mat, norm device.F32) {
 // Dropout drops.
 func (l *lane) Dropout(y, x device.Mat, drop device.Dropping) {
 	o := l.begin("Dropout")
-	o.mat("y", y, y.Rows, y.Cols)
-	o.mat("x", x, y.Rows, y.Cols)
-	o.dropping(drop)
-	if o.ok() {
+	o.Mat("y", y, y.Rows, y.Cols)
+	o.Mat("x", x, y.Rows, y.Cols)
+	o.Dropping(drop)
+	if o.OK() {
 		o.end(C.cpu_dropout(l.c, mat(y), mat(x), dropping(drop)))
 	}
-}
-
-func (o op) dropping(d device.Dropping) {
-	o.want(d.Rate >= 0 && d.Rate < 1, "drop.Rate is %v: want at least 0 and less than 1", d.Rate)
 }
 
 func dropping(d device.Dropping) C.cpu_dropping {

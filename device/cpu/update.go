@@ -8,10 +8,10 @@ import "github.com/ringleader-dev/ringleader/device"
 // ToFixed adds x to acc as fixed point; bad has two elements.
 func (l *lane) ToFixed(acc device.I64, x device.F32, limit float32, bad device.I64) {
 	o := l.begin("ToFixed")
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
-	room(o, "bad", bad, 2)
-	if o.ok() {
+	device.CheckVec(o.Check, "acc", acc, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
+	device.CheckRoom(o.Check, "bad", bad, 2)
+	if o.OK() {
 		C.cpu_to_fixed(l.c, addr(acc), addr(x), C.int64_t(x.N), C.float(limit), addr(bad))
 	}
 }
@@ -19,9 +19,9 @@ func (l *lane) ToFixed(acc device.I64, x device.F32, limit float32, bad device.I
 // FromFixed converts back.
 func (l *lane) FromFixed(x device.F32, acc device.I64, divisor float64) {
 	o := l.begin("FromFixed")
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
-	if o.ok() {
+	device.CheckVec(o.Check, "acc", acc, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
+	if o.OK() {
 		C.cpu_from_fixed(l.c, addr(x), addr(acc), C.int64_t(x.N), C.double(divisor))
 	}
 }
@@ -29,9 +29,9 @@ func (l *lane) FromFixed(x device.F32, acc device.I64, divisor float64) {
 // SquaredNorm is exact.SquaredNorm; it is 0 after an error.
 func (l *lane) SquaredNorm(x device.F32) float64 {
 	o := l.begin("SquaredNorm")
-	vec(o, "x", x, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
 	var sum C.double
-	if o.ok() {
+	if o.OK() {
 		o.end(C.cpu_squared_norm(l.c, &sum, addr(x), C.int64_t(x.N)))
 	}
 	return float64(sum)
@@ -40,11 +40,11 @@ func (l *lane) SquaredNorm(x device.F32) float64 {
 // AdamW updates p, m and v.
 func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
 	o := l.begin("AdamW")
-	vec(o, "p", p, p.N)
-	vec(o, "m", m, p.N)
-	vec(o, "v", v, p.N)
-	vec(o, "g", g, p.N)
-	if !o.ok() {
+	device.CheckVec(o.Check, "p", p, p.N)
+	device.CheckVec(o.Check, "m", m, p.N)
+	device.CheckVec(o.Check, "v", v, p.N)
+	device.CheckVec(o.Check, "g", g, p.N)
+	if !o.OK() {
 		return
 	}
 	C.cpu_adamw(l.c, addr(p), addr(m), addr(v), addr(g), C.int64_t(p.N), C.cpu_adamw_scalars{
@@ -56,8 +56,8 @@ func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
 // Hash is exact.HashFloats; it is 0 after an error.
 func (l *lane) Hash(x device.F32, first uint64) uint64 {
 	o := l.begin("Hash")
-	vec(o, "x", x, x.N)
-	if !o.ok() {
+	device.CheckVec(o.Check, "x", x, x.N)
+	if !o.OK() {
 		return 0
 	}
 	return uint64(C.cpu_hash(l.c, addr(x), C.int64_t(x.N), C.uint64_t(first)))

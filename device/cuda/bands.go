@@ -15,7 +15,7 @@ type bands struct {
 func bandsOf(a *device.AllAction) *bands {
 	b := &bands{starts: make([]int32, a.Positive.N+1)}
 	first := []int{0} // rows of each segment that has some
-	for s := range segmentCount(a.Seg) {
+	for s := range a.Seg.Count() {
 		for m := a.Seg.Host[s]; m < a.Seg.Host[s+1]; m++ {
 			if a.Lo[m] < a.Hi[m] {
 				b.token, b.segment = append(b.token, m), append(b.segment, int32(s))

@@ -26,29 +26,18 @@ func elements(m device.Mat) grid { return grid{m.Rows, blocks(m.Cols, 256)} }
 // MatMul is a matrix product.
 func (l *lane) MatMul(dst device.Mat, alpha float32, a device.Mat, transA bool, b device.Mat, transB bool, beta float32) {
 	o := l.begin("MatMul")
-	inner, brows, bcols := a.Cols, a.Cols, dst.Cols
-	if transA {
-		inner, brows = a.Rows, a.Rows
-		o.mat("a", a, inner, dst.Rows)
-	} else {
-		o.mat("a", a, dst.Rows, inner)
-	}
-	if transB {
-		brows, bcols = bcols, brows
-	}
-	o.mat("b", b, brows, bcols)
-	o.mat("dst", dst, dst.Rows, dst.Cols)
+	o.Check.MatMul(dst, a, transA, b, transB)
 	o.product(dst, alpha, a, transA, b, transB, beta)
 }
 
 // Linear is a product with a transposed weight, plus bias.
 func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
 	o := l.begin("Linear")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("w", w, w.Rows, x.Cols)
-	o.mat("y", y, x.Rows, w.Rows)
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Mat("w", w, w.Rows, x.Cols)
+	o.Mat("y", y, x.Rows, w.Rows)
 	if bias.N != 0 {
-		vec(o, "bias", bias, w.Rows)
+		device.CheckVec(o.Check, "bias", bias, w.Rows)
 	}
 	o.product(y, 1, x, false, w, true, 0)
 	if bias.N != 0 {
@@ -59,9 +48,9 @@ func (l *lane) Linear(y, x, w device.Mat, bias device.F32) {
 // LinearGELU also gives the slope, if it is wanted.
 func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop device.Dropping) {
 	o := l.begin("LinearGELU")
-	o.linear(y, x, w, bias)
-	o.wanted("slope", slope, y.Rows, y.Cols)
-	o.dropping(drop)
+	o.Linear(y, x, w, bias)
+	o.Wanted("slope", slope, y.Rows, y.Cols)
+	o.Dropping(drop)
 	o.product(y, 1, x, false, w, true, 0)
 	o.launch("gelu", elements(y), 256, y, slope, y.Cols, bias, drop)
 }
@@ -69,11 +58,11 @@ func (l *lane) LinearGELU(y, slope, x, w device.Mat, bias device.F32, drop devic
 // LinearAdd normalises the sum, if that is wanted.
 func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop device.Dropping, norm device.Norm) {
 	o := l.begin("LinearAdd")
-	o.linear(y, x, w, bias)
-	o.mat("residual", residual, y.Rows, y.Cols)
-	o.dropping(drop)
+	o.Linear(y, x, w, bias)
+	o.Mat("residual", residual, y.Rows, y.Cols)
+	o.Dropping(drop)
 	if !norm.Y.IsZero() {
-		o.norm(y, norm)
+		o.Norm(y, norm)
 	}
 	o.product(y, 1, x, false, w, true, 0)
 	o.launch("add_residual", elements(y), 256, y, residual, y.Cols, bias, drop)
@@ -85,14 +74,8 @@ func (l *lane) LinearAdd(y, residual, x, w device.Mat, bias device.F32, drop dev
 // LinearBackward passes over dx, dw and slope if they are zero, and dbias if it is empty.
 func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slope device.Mat) {
 	o := l.begin("LinearBackward")
-	o.mat("dy", dy, dy.Rows, dy.Cols)
-	o.mat("x", x, dy.Rows, x.Cols)
-	o.mat("w", w, dy.Cols, x.Cols)
-	o.wanted("dx", dx, x.Rows, x.Cols)
-	o.wanted("slope", slope, x.Rows, x.Cols)
-	o.wanted("dw", dw, w.Rows, w.Cols)
+	o.Check.LinearBackward(dx, dw, dbias, dy, x, w, slope)
 	if dbias.N != 0 {
-		vec(o, "dbias", dbias, dy.Cols)
 		o.launch("column_sums", grid{blocks(dy.Cols, 32), 1}, 256, dbias, dy, dy.Rows, dy.Cols)
 	}
 	if !dw.IsZero() {
@@ -110,18 +93,18 @@ func (l *lane) LinearBackward(dx, dw device.Mat, dbias device.F32, dy, x, w, slo
 // Add adds matrices.
 func (l *lane) Add(dst, a, b device.Mat) {
 	o := l.begin("Add")
-	o.mat("dst", dst, dst.Rows, dst.Cols)
-	o.mat("a", a, dst.Rows, dst.Cols)
-	o.mat("b", b, dst.Rows, dst.Cols)
+	o.Mat("dst", dst, dst.Rows, dst.Cols)
+	o.Mat("a", a, dst.Rows, dst.Cols)
+	o.Mat("b", b, dst.Rows, dst.Cols)
 	o.launch("add", elements(dst), 256, dst, a, b, dst.Cols)
 }
 
 // Dropout drops.
 func (l *lane) Dropout(y, x device.Mat, drop device.Dropping) {
 	o := l.begin("Dropout")
-	o.mat("y", y, y.Rows, y.Cols)
-	o.mat("x", x, y.Rows, y.Cols)
-	o.dropping(drop)
+	o.Mat("y", y, y.Rows, y.Cols)
+	o.Mat("x", x, y.Rows, y.Cols)
+	o.Dropping(drop)
 	o.launch("dropout", elements(y), 256, y, x, y.Cols, drop)
 }
 
@@ -135,22 +118,15 @@ func (o op) normalise(x device.Mat, n device.Norm) {
 // LayerNorm normalises rows.
 func (l *lane) LayerNorm(x device.Mat, norm device.Norm) {
 	o := l.begin("LayerNorm")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.norm(x, norm)
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Norm(x, norm)
 	o.normalise(x, norm)
 }
 
 // LayerNormBackward adds to dx, dgamma and dbeta.
 func (l *lane) LayerNormBackward(dx device.Mat, dgamma, dbeta device.F32, dy, x device.Mat, gamma, mean, rstd device.F32) {
 	o := l.begin("LayerNormBackward")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("dy", dy, x.Rows, x.Cols)
-	o.mat("dx", dx, x.Rows, x.Cols)
-	vec(o, "gamma", gamma, x.Cols)
-	vec(o, "dgamma", dgamma, x.Cols)
-	vec(o, "dbeta", dbeta, x.Cols)
-	vec(o, "mean", mean, x.Rows)
-	vec(o, "rstd", rstd, x.Rows)
+	o.NormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd)
 	o.launch("layer_norm_weights", grid{blocks(x.Cols, 32), 1}, 256, dgamma, dbeta, dy, x, x.Rows, x.Cols, mean, rstd)
 	o.launch("layer_norm_backward", rowsOf(x.Rows), 128, dx, dy, x, x.Rows, x.Cols, gamma, mean, rstd)
 }
@@ -158,18 +134,18 @@ func (l *lane) LayerNormBackward(dx device.Mat, dgamma, dbeta device.F32, dy, x 
 // L2Norm makes rows of length 1.
 func (l *lane) L2Norm(y device.Mat, norm device.F32, x device.Mat) {
 	o := l.begin("L2Norm")
-	o.mat("x", x, x.Rows, x.Cols)
-	o.mat("y", y, x.Rows, x.Cols)
-	vec(o, "norm", norm, x.Rows)
+	o.Mat("x", x, x.Rows, x.Cols)
+	o.Mat("y", y, x.Rows, x.Cols)
+	device.CheckVec(o.Check, "norm", norm, x.Rows)
 	o.launch("l2_norm", rowsOf(x.Rows), 128, y, norm, x, x.Rows, x.Cols)
 }
 
 // L2NormBackward takes L2Norm's output.
 func (l *lane) L2NormBackward(dx, dy, y device.Mat, norm device.F32) {
 	o := l.begin("L2NormBackward")
-	o.mat("y", y, y.Rows, y.Cols)
-	o.mat("dy", dy, y.Rows, y.Cols)
-	o.mat("dx", dx, y.Rows, y.Cols)
-	vec(o, "norm", norm, y.Rows)
+	o.Mat("y", y, y.Rows, y.Cols)
+	o.Mat("dy", dy, y.Rows, y.Cols)
+	o.Mat("dx", dx, y.Rows, y.Cols)
+	device.CheckVec(o.Check, "norm", norm, y.Rows)
 	o.launch("l2_norm_backward", rowsOf(y.Rows), 128, dx, dy, y, norm, y.Rows, y.Cols)
 }

@@ -117,8 +117,8 @@ func (l *lane) Close() error {
 // SetPrecision chooses what products read.
 func (l *lane) SetPrecision(p device.Precision) {
 	o := l.begin("SetPrecision")
-	o.want(p == device.Float32 || p == device.BFloat16, "precision %d: want Float32 or BFloat16", p)
-	if o.ok() {
+	o.Want(p == device.Float32 || p == device.BFloat16, "precision %d: want Float32 or BFloat16", p)
+	if o.OK() {
 		l.half = p == device.BFloat16
 	}
 }
@@ -127,7 +127,7 @@ func (l *lane) SetPrecision(p device.Precision) {
 func (l *lane) Upload(dst uintptr, src unsafe.Pointer, bytes int) {
 	o := l.begin("Upload")
 	o.place(dst, uintptr(src), bytes)
-	if !o.ok() || bytes == 0 {
+	if !o.OK() || bytes == 0 {
 		return
 	}
 	from := unsafe.Slice((*byte)(src), bytes)
@@ -152,7 +152,7 @@ func (l *lane) Upload(dst uintptr, src unsafe.Pointer, bytes int) {
 func (l *lane) Download(dst unsafe.Pointer, src uintptr, bytes int) {
 	o := l.begin("Download")
 	o.place(uintptr(dst), src, bytes)
-	if !o.ok() || bytes == 0 {
+	if !o.OK() || bytes == 0 {
 		return
 	}
 	o.queue(func() error {
@@ -167,7 +167,7 @@ func (l *lane) Download(dst unsafe.Pointer, src uintptr, bytes int) {
 func (l *lane) Copy(dst, src uintptr, bytes int) {
 	o := l.begin("Copy")
 	o.place(dst, src, bytes)
-	if o.ok() && bytes > 0 {
+	if o.OK() && bytes > 0 {
 		o.queue(func() error { return cu.MemcpyDtoDAsync(cu.DevicePtr(dst), cu.DevicePtr(src), int64(bytes), l.stream) })
 	}
 }
@@ -176,12 +176,12 @@ func (l *lane) Copy(dst, src uintptr, bytes int) {
 func (l *lane) Zero(dst uintptr, bytes int) {
 	o := l.begin("Zero")
 	o.place(dst, dst, bytes)
-	if o.ok() && bytes > 0 {
+	if o.OK() && bytes > 0 {
 		o.queue(func() error { return cu.MemsetD8Async(cu.DevicePtr(dst), 0, int64(bytes), l.stream) })
 	}
 }
 
 func (o op) place(dst, src uintptr, bytes int) {
-	o.want(bytes >= 0, "%d bytes: want 0 or more", bytes)
-	o.want(bytes == 0 || dst != 0 && src != 0, "an address is 0: want memory of %d bytes", bytes)
+	o.Want(bytes >= 0, "%d bytes: want 0 or more", bytes)
+	o.Want(bytes == 0 || dst != 0 && src != 0, "an address is 0: want memory of %d bytes", bytes)
 }

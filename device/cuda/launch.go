@@ -15,8 +15,8 @@ import (
 
 // op is one call of an operator. After an error nothing is computed any more.
 type op struct {
-	l    *lane
-	name string
+	device.Check
+	l *lane
 }
 
 func (l *lane) begin(name string) op {
@@ -27,24 +27,16 @@ func (l *lane) begin(name string) op {
 		l.err = errors.New("the lane is closed")
 	}
 	l.taken = 0
-	return op{l, name}
-}
-
-func (o op) ok() bool { return o.l.err == nil }
-
-func (o op) fail(format string, args ...any) {
-	if o.l.err == nil {
-		o.l.err = fmt.Errorf("run "+o.name+" on "+o.l.dev.name+": "+format, args...)
-	}
+	return op{device.Check{Operator: name, Device: l.dev.name, First: &l.err}, l}
 }
 
 // queue runs f, which adds to the stream, with the context current.
 func (o op) queue(f func() error) {
-	if !o.ok() {
+	if !o.OK() {
 		return
 	}
 	if err := o.l.dev.within(f); err != nil {
-		o.fail("%w", o.l.lost(err))
+		o.Fail("%w", o.l.lost(err))
 	}
 }
 
@@ -57,12 +49,12 @@ func blocks(n, of int) int { return (n + of - 1) / of }
 // launch queues a kernel, unless it has no blocks. A matrix is two arguments, its address and stride; a buffer is its address; an integer may be any
 // kernel's integer: arguments are in slots of 8 bytes, of which a kernel reads the lower ones.
 func (o op) launch(kernel string, g grid, threads int, args ...any) {
-	if !o.ok() || g.x == 0 || g.y == 0 {
+	if !o.OK() || g.x == 0 || g.y == 0 {
 		return
 	}
 	f, there := o.l.dev.kernels[kernel]
 	if !there {
-		o.fail("there is no kernel %s", kernel)
+		o.Fail("there is no kernel %s", kernel)
 		return
 	}
 	slots := make([]uint64, 0, len(args)+8)
@@ -74,7 +66,7 @@ func (o op) launch(kernel string, g grid, threads int, args ...any) {
 		params[i] = unsafe.Pointer(&slots[i])
 	}
 	if err := o.l.dev.within(func() error { return f.Launch(g.x, g.y, 1, threads, 1, 1, 0, o.l.stream, params) }); err != nil {
-		o.fail("launch %s of %d x %d blocks: %w", kernel, g.x, g.y, o.l.lost(err))
+		o.Fail("launch %s of %d x %d blocks: %w", kernel, g.x, g.y, o.l.lost(err))
 	}
 }
 
@@ -126,7 +118,7 @@ func (o op) reserve(bytes ...int) {
 	for _, n := range bytes {
 		need += padded(n)
 	}
-	if !o.ok() || need <= o.l.room {
+	if !o.OK() || need <= o.l.room {
 		return
 	}
 	l := o.l
@@ -144,7 +136,7 @@ func (o op) reserve(bytes ...int) {
 		return err
 	})
 	if err != nil {
-		o.fail("scratch memory: %w", err)
+		o.Fail("scratch memory: %w", err)
 	}
 }
 
@@ -161,7 +153,7 @@ func take[T device.Number](o op, n int) device.Buf[T] {
 // send uploads to what was taken.
 func send[T device.Number](o op, dst device.Buf[T], src []T) {
 	taken := o.l.taken
-	if o.ok() && len(src) > 0 {
+	if o.OK() && len(src) > 0 {
 		device.Upload(o.l, dst, src)
 	}
 	o.l.taken = taken // Upload began an operator of its own

@@ -7,17 +7,8 @@ import "github.com/ringleader-dev/ringleader/device"
 // DenseAllAction is the loss, forward and backward. It passes over dItems if that is zero.
 func (l *lane) DenseAllAction(out device.F64, dUsers, dItems device.Mat, a *device.AllAction) {
 	o := l.begin("DenseAllAction")
-	if a == nil {
-		o.fail("there is no description of the loss")
-		return
-	}
-	o.allAction(a)
-	room(o, "out", out, 2)
-	o.mat("dUsers", dUsers, a.Users.Rows, a.Users.Cols)
-	if !dItems.IsZero() {
-		o.mat("dItems", dItems, a.Items.Rows, a.Items.Cols)
-	}
-	if !o.ok() {
+	o.AllAction(out, dUsers, dItems, a)
+	if !o.OK() {
 		return
 	}
 	o.launch("clear", elements(dUsers), 256, dUsers, dUsers.Cols)
@@ -29,7 +20,7 @@ func (l *lane) DenseAllAction(out device.F64, dUsers, dItems device.Mat, a *devi
 		return
 	}
 	w := o.lossSpace(a, b)
-	if !o.ok() {
+	if !o.OK() {
 		return
 	}
 	w.forward(o, a)
@@ -53,7 +44,7 @@ type lossSpace struct {
 func (o op) lossSpace(a *device.AllAction, b *bands) *lossSpace {
 	r, p, d := len(b.token), a.Positive.N, a.Users.Cols
 	o.reserve(4*r, 4*r, 4*r, 4*r, 4*len(b.starts), 4*len(b.runs), 4*r, 4*r, 4*r, 4*r, 4*r*d, 8*r, 8*r, 4*r*d, 4*p*d)
-	if !o.ok() {
+	if !o.OK() {
 		return nil
 	}
 	w := &lossSpace{rows: r}

@@ -13,64 +13,56 @@ func each(n int) grid { return grid{blocks(n, 256), 1} }
 // ToFixed adds x to acc as fixed point; bad has two elements.
 func (l *lane) ToFixed(acc device.I64, x device.F32, limit float32, bad device.I64) {
 	o := l.begin("ToFixed")
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
-	room(o, "bad", bad, 2)
+	device.CheckVec(o.Check, "acc", acc, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
+	device.CheckRoom(o.Check, "bad", bad, 2)
 	o.launch("to_fixed", each(x.N), 256, acc, x, x.N, limit, bad)
 }
 
 // FromFixed converts back.
 func (l *lane) FromFixed(x device.F32, acc device.I64, divisor float64) {
 	o := l.begin("FromFixed")
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
+	device.CheckVec(o.Check, "acc", acc, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
 	o.launch("from_fixed", each(x.N), 256, x, acc, x.N, divisor)
 }
 
 // RaiseExponents is exact.RaiseExponents.
 func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
 	o := l.begin("RaiseExponents")
-	vec(o, "x", x, x.N)
-	vec(o, "exponents", exponents, exact.Blocks(x.N))
+	device.CheckVec(o.Check, "x", x, x.N)
+	device.CheckVec(o.Check, "exponents", exponents, exact.Blocks(x.N))
 	o.launch("raise_exponents", each(x.N), 256, exponents, x, x.N)
 }
 
 // ToBlocks16 adds x to acc; bad has two elements.
 func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks16")
-	blocked(o, acc, x, exponents, fraction, 15)
-	room(o, "bad", bad, 2)
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
+	device.CheckRoom(o.Check, "bad", bad, 2)
 	o.launch("to_blocks16", each(x.N), 256, acc, x, x.N, exponents, fraction, bad)
 }
 
 // ToBlocks32 adds x to acc; bad has two elements.
 func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks32")
-	blocked(o, acc, x, exponents, fraction, 31)
-	room(o, "bad", bad, 2)
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
+	device.CheckRoom(o.Check, "bad", bad, 2)
 	o.launch("to_blocks32", each(x.N), 256, acc, x, x.N, exponents, fraction, bad)
 }
 
 // FromBlocks16 converts back.
 func (l *lane) FromBlocks16(x device.F32, acc device.I16, exponents device.I8, fraction int, divisor float64) {
 	o := l.begin("FromBlocks16")
-	blocked(o, acc, x, exponents, fraction, 15)
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
 	o.launch("from_blocks16", each(x.N), 256, x, acc, x.N, exponents, fraction, divisor)
 }
 
 // FromBlocks32 converts back.
 func (l *lane) FromBlocks32(x device.F32, acc device.I32, exponents device.I8, fraction int, divisor float64) {
 	o := l.begin("FromBlocks32")
-	blocked(o, acc, x, exponents, fraction, 31)
+	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
 	o.launch("from_blocks32", each(x.N), 256, x, acc, x.N, exponents, fraction, divisor)
-}
-
-// blocked checks what the conversions have in common. That exponents are within their range is for the caller to see to: no value makes them write elsewhere.
-func blocked[T device.Number](o op, acc device.Buf[T], x device.F32, exponents device.I8, fraction, most int) {
-	vec(o, "acc", acc, x.N)
-	vec(o, "x", x, x.N)
-	vec(o, "exponents", exponents, exact.Blocks(x.N))
-	o.want(fraction >= 0 && fraction <= most, "fraction is %d bits: want 0..%d", fraction, most)
 }
 
 // normBlock is how many elements are a leaf of exact.SquaredNorm's tree.
@@ -79,10 +71,10 @@ const normBlock = 4096
 // SquaredNorm is exact.SquaredNorm; it waits, and is 0 after an error.
 func (l *lane) SquaredNorm(x device.F32) float64 {
 	o := l.begin("SquaredNorm")
-	vec(o, "x", x, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
 	n := blocks(x.N, normBlock)
 	o.reserve(8*n, 8*n)
-	if !o.ok() || n == 0 {
+	if !o.OK() || n == 0 {
 		return 0
 	}
 	from, to := take[float64](o, n), take[float64](o, n)
@@ -99,10 +91,10 @@ func (l *lane) SquaredNorm(x device.F32) float64 {
 // AdamW updates p, m and v.
 func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
 	o := l.begin("AdamW")
-	vec(o, "p", p, p.N)
-	vec(o, "m", m, p.N)
-	vec(o, "v", v, p.N)
-	vec(o, "g", g, p.N)
+	device.CheckVec(o.Check, "p", p, p.N)
+	device.CheckVec(o.Check, "m", m, p.N)
+	device.CheckVec(o.Check, "v", v, p.N)
+	device.CheckVec(o.Check, "g", g, p.N)
 	o.launch("adamw", each(p.N), 256, p, m, v, g, p.N, a.LR, a.Beta1, a.Beta2, a.Eps, a.Decay, a.Correction1, a.Correction2, a.Scale)
 }
 
@@ -112,9 +104,9 @@ const hashBlocks = 1024
 // Hash is exact.HashFloats; it waits, and is 0 after an error.
 func (l *lane) Hash(x device.F32, first uint64) uint64 {
 	o := l.begin("Hash")
-	vec(o, "x", x, x.N)
+	device.CheckVec(o.Check, "x", x, x.N)
 	o.reserve(8)
-	if !o.ok() || x.N == 0 {
+	if !o.OK() || x.N == 0 {
 		return 0
 	}
 	sum := take[int64](o, 1)
