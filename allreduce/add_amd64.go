@@ -31,6 +31,8 @@ func addBlocks[T number](dst, src []T) int {
 		addBlocksInt32(d, s, blocks)
 	case int16:
 		addBlocksInt16(d, s, blocks)
+	default:
+		return 0
 	}
 	return blocks * (blockBytes / sizeOf[T]())
 }

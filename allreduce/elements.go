@@ -1,13 +1,20 @@
 package allreduce
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/ringleader-dev/ringleader/exact"
+)
 
 const _ = littleEndian
 
 // number is what the ring sums.
 type number interface {
-	int64 | int32 | int16 | float32
+	int64 | int32 | int16 | int8 | uint16 | float32
 }
+
+// combine puts what came from another member into dst, element by element; both are of one length.
+type combine[T number] func(dst, src []T)
 
 func sizeOf[T number]() int { var z T; return int(unsafe.Sizeof(z)) }
 
@@ -16,8 +23,8 @@ func bytesOf[T number](x []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*sizeOf[T]())
 }
 
-// addPayload adds the elements of a payload, which has as many as dst.
-func addPayload[T number](dst []T, p Payload) {
+// combinePayload puts the elements of a payload, which has as many as dst, into it.
+func combinePayload[T number](dst []T, p Payload, into combine[T]) {
 	size := sizeOf[T]()
 	var part [8]byte // an element that is in several pieces
 	held := 0
@@ -28,11 +35,11 @@ func addPayload[T number](dst []T, p Payload) {
 			if held < size {
 				continue
 			}
-			addBytes(dst[:1], part[:size])
+			combineBytes(dst[:1], part[:size], into)
 			dst = dst[1:]
 		}
 		n := len(piece) / size
-		addBytes(dst[:n], piece[:n*size])
+		combineBytes(dst[:n], piece[:n*size], into)
 		dst, held = dst[n:], copy(part[:], piece[n*size:])
 	}
 }
@@ -44,18 +51,18 @@ func copyPayload(dst []byte, p Payload) {
 	}
 }
 
-// addBytes adds the elements encoded in src to dst: straight from src if it is aligned, else by way of a small buffer. src encodes
+// combineBytes puts the elements encoded in src into dst: straight from src if it is aligned, else by way of a small buffer. src encodes
 // as many elements as dst has.
-func addBytes[T number](dst []T, src []byte) {
+func combineBytes[T number](dst []T, src []byte, into combine[T]) {
 	size := sizeOf[T]()
 	if uintptr(unsafe.Pointer(unsafe.SliceData(src)))%uintptr(size) == 0 {
-		add(dst, unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(src))), len(src)/size))
+		into(dst, unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(src))), len(src)/size))
 		return
 	}
 	var part [512]T
 	for len(dst) > 0 {
 		n := copy(bytesOf(part[:]), src) / size
-		add(dst[:n], part[:n])
+		into(dst[:n], part[:n])
 		dst, src = dst[n:], src[n*size:]
 	}
 }
@@ -64,6 +71,22 @@ func add[T number](dst, src []T) {
 	dst = dst[:len(src)]
 	for i := addBlocks(dst, src); i < len(src); i++ {
 		dst[i] += src[i]
+	}
+}
+
+// larger keeps the larger of two elements.
+func larger(dst, src []int8) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = max(dst[i], v)
+	}
+}
+
+// addBFloat16 adds in float32 and rounds to bfloat16, to nearest even.
+func addBFloat16(dst, src []uint16) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = exact.ToBFloat16(exact.FromBFloat16(dst[i]) + exact.FromBFloat16(v))
 	}
 }
 

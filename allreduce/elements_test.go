@@ -32,8 +32,8 @@ func testAdd[T number](t *testing.T) {
 			for i := range src {
 				added[i], pieces[i] = T(i%100), T(i%100)
 			}
-			addBytes(added, b)
-			addPayload(pieces, cut)
+			combineBytes(added, b, add)
+			combinePayload(pieces, cut, add)
 			copyPayload(bytesOf(copied), cut)
 			for i, v := range src {
 				if want := v + T(i%100); added[i] != want || pieces[i] != want || copied[i] != v {

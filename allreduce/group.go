@@ -65,22 +65,32 @@ func checkGroup(cfg Config, next, prev Link) error {
 // SumInt64 replaces data by its sum over all members, mod 2^64: the same bits whatever the order, the number of members or the chunks.
 // It blocks until the sum is complete. Buckets are numbers that members agree on, below BarrierBucket.
 func (g *Group) SumInt64(ctx context.Context, step ringleader.Step, bucket uint32, data []int64) error {
-	return sum(ctx, g, step, bucket, data)
+	return reduce(ctx, g, step, bucket, data, add)
 }
 
 // SumInt32 is SumInt64 mod 2^32.
 func (g *Group) SumInt32(ctx context.Context, step ringleader.Step, bucket uint32, data []int32) error {
-	return sum(ctx, g, step, bucket, data)
+	return reduce(ctx, g, step, bucket, data, add)
 }
 
 // SumInt16 is SumInt64 mod 2^16.
 func (g *Group) SumInt16(ctx context.Context, step ringleader.Step, bucket uint32, data []int16) error {
-	return sum(ctx, g, step, bucket, data)
+	return reduce(ctx, g, step, bucket, data, add)
 }
 
 // SumFloat32 replaces data by its sum over all members: the same bits in all members, but not for another number of members.
 func (g *Group) SumFloat32(ctx context.Context, step ringleader.Step, bucket uint32, data []float32) error {
-	return sum(ctx, g, step, bucket, data)
+	return reduce(ctx, g, step, bucket, data, add)
+}
+
+// SumBFloat16 is SumFloat32 of bfloat16 numbers, given as their bits: every addition on the way is rounded to bfloat16.
+func (g *Group) SumBFloat16(ctx context.Context, step ringleader.Step, bucket uint32, data []uint16) error {
+	return reduce(ctx, g, step, bucket, data, addBFloat16)
+}
+
+// MaxInt8 replaces each element of data by the largest of all members'.
+func (g *Group) MaxInt8(ctx context.Context, step ringleader.Step, bucket uint32, data []int8) error {
+	return reduce(ctx, g, step, bucket, data, larger)
 }
 
 // Barrier returns when all members have called it.

@@ -27,10 +27,10 @@ type round struct {
 	in func(hop, segment, chunk int, payload Payload)
 }
 
-// sum is a reduce-scatter, after which each member has the sum of one segment, followed by an all-gather.
-func sum[T number](ctx context.Context, g *Group, step ringleader.Step, bucket uint32, data []T) error {
+// reduce is a reduce-scatter, after which each member has the whole of one segment, followed by an all-gather.
+func reduce[T number](ctx context.Context, g *Group, step ringleader.Step, bucket uint32, data []T, into combine[T]) error {
 	if bucket >= BarrierBucket {
-		return fmt.Errorf("sum bucket %d: want less than %d", bucket, uint32(BarrierBucket))
+		return fmt.Errorf("reduce bucket %d: want less than %d", bucket, uint32(BarrierBucket))
 	}
 	p := partition{n: len(data), members: g.cfg.Size, chunk: g.cfg.ChunkBytes / sizeOf[T]()}
 	chunk := func(segment, c int) []T {
@@ -44,7 +44,7 @@ func sum[T number](ctx context.Context, g *Group, step ringleader.Step, bucket u
 		out:    func(segment, c int) []byte { return bytesOf(chunk(segment, c)) },
 		in: func(hop, segment, c int, payload Payload) {
 			if hop < g.cfg.Size-1 {
-				addPayload(chunk(segment, c), payload)
+				combinePayload(chunk(segment, c), payload, into)
 			} else {
 				copyPayload(bytesOf(chunk(segment, c)), payload)
 			}

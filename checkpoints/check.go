@@ -9,7 +9,7 @@ import (
 	"github.com/ringleader-dev/ringleader/exact"
 )
 
-// Digest is the state's digest: the words of all parameters, then of m, then of v, then the scalars, each counted by its index in that
+// Digest is the state's digest: the words of all parameters, then of m, then of v, then the exponents, then the scalars, each counted by its index in that
 // order. It reads the whole state once.
 func (s *State) Digest() ringleader.Digest {
 	var sum, at uint64
@@ -19,7 +19,8 @@ func (s *State) Digest() ringleader.Digest {
 			at += uint64(len(t.Data))
 		}
 	}
-	return exact.FinishDigest(sum+exact.HashWords(s.Scalars.Words(), at), s.Step, s.Job)
+	rest := append(exact.ExponentWords(s.Exponents), s.Scalars.Words()...)
+	return exact.FinishDigest(sum+exact.HashWords(rest, at), s.Step, s.Job)
 }
 
 // Words are the scalars as the digest sees them: in the order of the fields, low word first.
@@ -70,6 +71,7 @@ func (s *State) Check() error {
 		return fmt.Errorf("check state: %w", err)
 	}
 	seen := map[string]bool{}
+	total := 0
 	for i, p := range s.Params {
 		if p.Name == "" || seen[p.Name] {
 			return fmt.Errorf("check state: parameter %d: the name %q is empty or taken", i, p.Name)
@@ -83,6 +85,20 @@ func (s *State) Check() error {
 			if have != n {
 				return fmt.Errorf("check state: parameter %q: shape %v has %d elements, the data %d", p.Name, p.Shape, n, have)
 			}
+		}
+		total += n
+	}
+	return checkExponents(s.Exponents, total)
+}
+
+// checkExponents wants one for each block of n elements, or none.
+func checkExponents(e []int8, n int) error {
+	if want := exact.Blocks(n); len(e) != 0 && len(e) != want {
+		return fmt.Errorf("check state: %d exponents, want %d for %d parameters, or none", len(e), want, n)
+	}
+	for b, v := range e {
+		if v < exact.MinExponent || v > exact.MaxExponent {
+			return fmt.Errorf("check state: exponent %d is %d, want %d..%d", b, v, exact.MinExponent, exact.MaxExponent)
 		}
 	}
 	return nil

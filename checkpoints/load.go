@@ -132,9 +132,13 @@ func (l *loader) take(f FileInfo, r io.Reader) error {
 		return err
 	}
 	for _, e := range tensors.Entries() {
-		if e.Type != safetensors.F32 {
+		switch {
+		case e.Type == safetensors.I8 && e.Name == exponentsName && !model:
+			l.st.Exponents = make([]int8, e.Len())
+			err = tensors.Read(safetensors.Int8s(l.st.Exponents))
+		case e.Type != safetensors.F32:
 			err = l.takeScalar(tensors, e, model)
-		} else {
+		default:
 			t := Tensor{Name: e.Name, Shape: e.Shape, Data: make([]float32, e.Len())}
 			if err = tensors.Read(safetensors.Float32s(t.Data)); model {
 				l.st.Params = append(l.st.Params, t)

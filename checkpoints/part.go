@@ -34,6 +34,7 @@ const (
 	usersName     = "users"
 	tokensName    = "tokens"
 	stepName      = "step"
+	exponentsName = "gradient_exponents"
 )
 
 // Part is one file of a checkpoint before it is written. Its bytes are made from the state as they are read, so the state must not change while
@@ -130,6 +131,9 @@ func (s *State) optimizerTensors() []safetensors.Tensor {
 		list = append(list,
 			safetensors.Tensor{Name: p.Name + moment1Suffix, Shape: p.Shape, Data: safetensors.Float32s(s.Moment1[i].Data)},
 			safetensors.Tensor{Name: p.Name + moment2Suffix, Shape: p.Shape, Data: safetensors.Float32s(s.Moment2[i].Data)})
+	}
+	if len(s.Exponents) > 0 {
+		list = append(list, safetensors.Tensor{Name: exponentsName, Shape: []int{len(s.Exponents)}, Data: safetensors.Int8s(s.Exponents)})
 	}
 	return list
 }

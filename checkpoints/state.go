@@ -10,7 +10,9 @@ type State struct {
 	Params  []Tensor // parameters, in the model's order
 	Moment1 []Tensor // Adam's m, names and shapes as Params
 	Moment2 []Tensor // Adam's v
-	Scalars Scalars
+	// Exponents are those of the blocks of the gradient, by which the coming step converts (exact.BlockElements): of jobs whose reduction has them.
+	Exponents []int8
+	Scalars   Scalars
 }
 
 // Tensor is a named float32 array, row-major.
@@ -20,7 +22,7 @@ type Tensor struct {
 	Data  []float32
 }
 
-// Scalars are the counters of a state. Their place in the digest is after the moments, in this order, low word first.
+// Scalars are the counters of a state. Their place in the digest is last, in this order, low word first.
 type Scalars struct {
 	Beta1Power float64 // running product beta1^t
 	Beta2Power float64

@@ -126,7 +126,7 @@ func TestParseRefuses(t *testing.T) {
 		{"what.loss.horizon_days=0", "what.loss.horizon_days is 0"},
 		{"what.negatives.in_batch=-1", "what.negatives.in_batch is -1"},
 		{"what.precision=float16", "allowed: float32, bfloat16"},
-		{"what.reduction=exact16", "allowed: exact64, float32"},
+		{"what.reduction=exact8", "allowed: exact64, exact32, exact16, float32, bfloat16"},
 		{"what.mixed=maybe", "allowed: refuse, allow"},
 		{"what.isa=sse", "allowed: avx2, avx512, avx512_bf16, amx"},
 		{"what.epochs=3", "what.steps is 10 and what.epochs is 3; want exactly one"},

@@ -30,7 +30,7 @@ type What struct {
 	Optimizer Optimizer `yaml:"optimizer" json:"optimizer"`
 
 	Precision string `yaml:"precision" json:"precision"` // what matrix products read: float32, or bfloat16; sums, state and all else are float32
-	Reduction string `yaml:"reduction" json:"reduction"` // exact64, or float32, which leaves the promise
+	Reduction string `yaml:"reduction" json:"reduction"` // exact64, exact32, exact16; or float32, bfloat16, which leave the promise
 	Mixed     string `yaml:"mixed" json:"mixed"`         // refuse or allow workers of several numerics classes in one job
 	ISA       string `yaml:"isa" json:"isa"`             // cap on the CPU instruction set: empty (best there is), avx2, avx512, avx512_bf16, amx
 }

@@ -98,7 +98,10 @@ func (c *checker) what(w *What) {
 		c.fail("what.steps", "is %d and what.epochs is %d; want exactly one of them given", w.Steps, w.Epochs)
 	}
 	c.choice("what.precision", w.Precision, "float32", "bfloat16")
-	c.choice("what.reduction", w.Reduction, "exact64", "float32")
+	c.choice("what.reduction", w.Reduction, "exact64", "exact32", "exact16", "float32", "bfloat16")
+	if w.Reduction == "exact16" && w.Shards > maxShards16 {
+		c.fail("what.reduction", "is \"exact16\" with what.shards %d; want at most %d shards, for the sum of more leaves a shard too few of 16 bits", w.Shards, maxShards16)
+	}
 	c.choice("what.mixed", w.Mixed, "refuse", "allow")
 	if w.ISA != "" {
 		c.choice("what.isa", w.ISA, "avx2", "avx512", "avx512_bf16", "amx")
@@ -108,6 +111,8 @@ func (c *checker) what(w *What) {
 const (
 	maxShards = 1 << 12 // a trailer has lanes for every shard
 	maxSteps  = 1 << 40
+
+	maxShards16 = 1 << 8 // with exact16: a shard's elements have 7 bits and a sign
 )
 
 func (c *checker) model(m *Model) {

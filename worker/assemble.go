@@ -55,11 +55,12 @@ func (g *generation) assemble(ctx context.Context) error {
 		return err
 	}
 	tr := exact.NewTrailer(g.size, g.replica.what.Shards, 0)
-	tr.SetDigest(g.rank, g.replica.Digest())
+	tr.SetDigest(g.rank, g.replica.Digest(false))
 	if err := reduceTrailer(ctx, g.group, g.replica.step, greetingBucket, tr); err != nil {
 		return err
 	}
-	return g.verify(tr)
+	_, err = g.verify(tr)
+	return err
 }
 
 // links dials the next member and accepts the previous one. A member that is gone must not cost the deadline: its refusal of connections

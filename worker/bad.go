@@ -8,15 +8,18 @@ import (
 	"github.com/ringleader-dev/ringleader/model"
 )
 
-// firstBad are the indices of the first tensor of a gradient that has a NaN, and of the first that has a magnitude of limit or more; -1 if none has.
-func firstBad(tensors []model.Tensor, grad []float32, limit float32) (nan, over int) {
+// firstBad are the indices of the first tensor of a gradient that has a NaN, and of the first that has an element i whose magnitude is limit(i)
+// or more; -1 if none has.
+func firstBad(tensors []model.Tensor, grad []float32, limit func(i int) float32) (nan, over int) {
 	nan, over = -1, -1
 	for i, t := range tensors {
-		for _, v := range grad[t.Offset : t.Offset+t.Len()] {
-			switch {
-			case v != v && nan < 0:
-				nan = i
-			case (v >= limit || v <= -limit) && over < 0:
+		for at := t.Offset; at < t.Offset+t.Len() && (nan < 0 || over < 0); at++ {
+			switch v := grad[at]; {
+			case v != v:
+				if nan < 0 {
+					nan = i
+				}
+			case over < 0 && max(v, -v) >= limit(at):
 				over = i
 			}
 		}

@@ -22,7 +22,7 @@ func TestFirstBad(t *testing.T) {
 		{[]float32{1, inf, -10, 0, 0, 0, nan}, 2, 0},
 		{[]float32{nan, inf, nan, inf, nan, inf, nan}, 0, 0},
 	} {
-		if nan, over := firstBad(threeTensors, c.grad, 10); nan != c.nan || over != c.over {
+		if nan, over := firstBad(threeTensors, c.grad, func(int) float32 { return 10 }); nan != c.nan || over != c.over {
 			t.Errorf("%v: NaN in tensor %d, out of range in %d; want %d, %d", c.grad, nan, over, c.nan, c.over)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 //	Compute   the gradients of this member's shards, summed on each lane
 //	Digest    proves the state that they were computed from
 //	Reduce    sums over lanes, then over members
-//	Verify    refuses a sum that no update may read
+//	Verify    refuses a sum that no update may read, or wants all of this again, wider
 //	Update    applies it
 //
 // One goroutine trains with it; others may copy the state at a step boundary.
@@ -37,10 +37,10 @@ type Engine struct {
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
 	momentHash     uint64          // of m1 and m2, taken when they were written
+	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded
 
-	// The gradient on the host, where the ring sums it: integers or floats. Only the training goroutine uses them.
-	sums   []int64
-	floats []float32
+	sum    gradientSum // only the training goroutine uses it
+	bucket int         // elements that the ring sums at a time
 }
 
 // EngineConfig says what an engine computes.
@@ -58,7 +58,7 @@ const noState ringleader.Step = -1
 
 // OpenEngine reserves the memory of the state and the lanes. There is no state yet.
 func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
-	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState}
+	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucketElements}
 	defer func() {
 		if err != nil {
 			e.Close()
@@ -70,26 +70,24 @@ func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
 			return nil, fmt.Errorf("reserve state of %d parameters: %w", n, err)
 		}
 	}
+	if e.exponents, err = e.openExponents(); err != nil {
+		return nil, fmt.Errorf("reserve exponents of %d parameters: %w", n, err)
+	}
+	if e.sum, err = e.openSum(); err != nil {
+		return nil, fmt.Errorf("reserve sum of %d parameters: %w", n, err)
+	}
 	if e.copier, err = e.dev.NewLane(cfg.Beat); err != nil {
 		return nil, fmt.Errorf("open lane of %s: %w", e.dev.Name(), err)
 	}
 	for i := range e.dev.Lanes() {
-		l, err := e.openLane(&cfg)
+		l, err := e.openLane(&cfg, i)
 		if err != nil {
 			return nil, fmt.Errorf("open lane %d of %s: %w", i, e.dev.Name(), err)
 		}
 		e.lanes = append(e.lanes, l)
 	}
-	if e.exact() {
-		e.sums = make([]int64, n)
-	} else {
-		e.floats = make([]float32, n)
-	}
 	return e, nil
 }
-
-// exact tells whether the job's sums are exact.
-func (e *Engine) exact() bool { return e.what.Reduction == "exact64" }
 
 // Close waits for whoever is still copying the state out, and releases everything.
 func (e *Engine) Close() {
@@ -105,6 +103,11 @@ func (e *Engine) Close() {
 		l.close(e.dev)
 	}
 	e.lanes = nil
+	if e.sum != nil {
+		e.sum.free()
+		e.sum = nil
+	}
+	e.exponents.free(e.dev)
 	for _, b := range []*device.F32{&e.params, &e.m1, &e.m2} {
 		if b.Addr != 0 {
 			e.dev.Free(b.Addr)

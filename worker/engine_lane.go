@@ -2,11 +2,9 @@ package worker
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/model"
 )
 
@@ -31,20 +29,15 @@ type ShardResult struct {
 // lane computes shards one after another and keeps the sum of their gradients. An engine has as many as its device: that
 // is all the parallelism inside a step, and it cannot change a bit, because a shard is computed alone and sums are exact.
 type lane struct {
+	index     int // among the engine's lanes
 	ops       device.Lane
 	gradients Gradients
 	grad      device.F32 // one shard's gradient
-	sum       device.I64 // exact64: fixed-point sum over the lane's shards
-	float     device.F32 // float32: plain sum over the lane's shards
 	bad       device.I64 // NaN and overflow counts of one conversion
-
-	// Room on the host for a piece of another lane's sum.
-	part      []int64
-	floatPart []float32
 }
 
-func (e *Engine) openLane(cfg *EngineConfig) (*lane, error) {
-	l := &lane{}
+func (e *Engine) openLane(cfg *EngineConfig, index int) (*lane, error) {
+	l := &lane{index: index}
 	var err error
 	if l.ops, err = e.dev.NewLane(cfg.Beat); err != nil {
 		return nil, err
@@ -52,13 +45,6 @@ func (e *Engine) openLane(cfg *EngineConfig) (*lane, error) {
 	n := e.model.Size()
 	if l.grad, err = device.Alloc[float32](e.dev, n); err == nil {
 		l.bad, err = device.Alloc[int64](e.dev, 2)
-	}
-	if err == nil && e.exact() {
-		l.sum, err = device.Alloc[int64](e.dev, n)
-		l.part = make([]int64, min(n, device.Piece))
-	} else if err == nil {
-		l.float, err = device.Alloc[float32](e.dev, n)
-		l.floatPart = make([]float32, min(n, device.Piece))
 	}
 	if err == nil {
 		l.gradients, err = cfg.Open(l.ops)
@@ -74,22 +60,13 @@ func (l *lane) close(dev device.Device) {
 	if l.gradients != nil {
 		l.gradients.Close()
 	}
-	for _, addr := range []uintptr{l.grad.Addr, l.sum.Addr, l.float.Addr, l.bad.Addr} {
+	for _, addr := range []uintptr{l.grad.Addr, l.bad.Addr} {
 		if addr != 0 {
 			dev.Free(addr)
 		}
 	}
 	// What the lane could still report has been reported by Sync.
 	_ = l.ops.Close()
-}
-
-// reset clears the sums before a step.
-func (l *lane) reset() {
-	if l.sum.Addr != 0 {
-		device.Zero(l.ops, l.sum)
-	} else {
-		device.Zero(l.ops, l.float)
-	}
 }
 
 // shard adds one shard's gradient for the coming update.
@@ -100,28 +77,22 @@ func (l *lane) shard(e *Engine, s ringleader.Shard) (ShardResult, error) {
 		return res, fmt.Errorf("shard %d: %w", s, err)
 	}
 	res.nan, res.overflow = -1, -1
-	if !e.exact() {
-		n := l.grad.N
-		if square := l.ops.SquaredNorm(l.grad); math.IsNaN(square) || math.IsInf(square, 0) {
-			l.blame(e, &res, float32(math.Inf(1)))
-		}
-		l.ops.Add(device.Matrix(l.float, 1, n), device.Matrix(l.float, 1, n), device.Matrix(l.grad, 1, n))
-		return res, l.ops.Sync()
-	}
-	limit := exact.Limit(e.what.Shards)
-	device.Zero(l.ops, l.bad)
-	l.ops.ToFixed(l.sum, l.grad, limit, l.bad)
-	var bad [2]int64
-	device.Download(l.ops, bad[:], l.bad)
-	if bad != [2]int64{} {
-		l.blame(e, &res, limit)
+	if !e.sum.add(l) {
+		l.blame(e, &res)
 	}
 	return res, l.ops.Sync()
 }
 
-// blame finds the tensors at fault: on the host, because it happens once in the life of a job.
-func (l *lane) blame(e *Engine, res *ShardResult, limit float32) {
+// allGood tells whether a conversion counted nothing bad (waits).
+func (l *lane) allGood() bool {
+	var bad [2]int64
+	device.Download(l.ops, bad[:], l.bad)
+	return bad == [2]int64{}
+}
+
+// blame finds the tensors at fault: on the host, because it happens seldom.
+func (l *lane) blame(e *Engine, res *ShardResult) {
 	grad := make([]float32, l.grad.N)
 	device.Download(l.ops, grad, l.grad)
-	res.nan, res.overflow = firstBad(e.model.Tensors(), grad, limit)
+	res.nan, res.overflow = firstBad(e.model.Tensors(), grad, e.sum.limits())
 }

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/exact"
 )
 
 // spread shares n elements among the lanes, piece by piece, as device.Spread does.
@@ -29,13 +28,6 @@ func (e *Engine) spread(n int, do func(l *lane, lo, hi int)) {
 	}
 	work(e.lanes[0])
 	wg.Wait()
-}
-
-// sumInt64 is exact.SumInt64.
-func (e *Engine) sumInt64(x []int64) int64 {
-	var sum atomic.Int64
-	e.spread(len(x), func(_ *lane, lo, hi int) { sum.Add(exact.SumInt64(x[lo:hi])) })
-	return sum.Load()
 }
 
 // hash is the hash of a vector whose first word has index first.

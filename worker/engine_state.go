@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ringleader-dev/ringleader"
@@ -19,24 +20,25 @@ func (e *Engine) Initialise() error {
 		return &jobError{fmt.Errorf("initialise parameters: %w", err)}
 	}
 	zero := make([]float32, len(params))
-	return e.install(params, zero, zero, checkpoints.Scalars{Beta1Power: 1, Beta2Power: 1}, 0)
+	return e.install(params, zero, zero, nil, checkpoints.Scalars{Beta1Power: 1, Beta2Power: 1}, 0)
 }
 
-// load replaces the state by one from a checkpoint.
+// load replaces the state by one from a checkpoint. Exponents may be missing, or be more than this job needs: a fork's.
 func (e *Engine) load(st *checkpoints.State) error {
 	if err := st.Match(e.tensors(make([]float32, e.model.Size()))); err != nil {
 		return &jobError{err}
 	}
-	return e.install(flatten(st.Params), flatten(st.Moment1), flatten(st.Moment2), st.Scalars, st.Step)
+	return e.install(flatten(st.Params), flatten(st.Moment1), flatten(st.Moment2), st.Exponents, st.Scalars, st.Step)
 }
 
-func (e *Engine) install(params, m1, m2 []float32, s checkpoints.Scalars, step ringleader.Step) error {
+func (e *Engine) install(params, m1, m2 []float32, exponents []int8, s checkpoints.Scalars, step ringleader.Step) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ops := e.lanes[0].ops
 	device.Upload(ops, e.params, params)
 	device.Upload(ops, e.m1, m1)
 	device.Upload(ops, e.m2, m2)
+	e.exponents.install(exponents)
 	e.scalars, e.step = s, noState
 	err := ops.Sync()
 	e.momentHash = e.hashMoments()
@@ -53,10 +55,15 @@ func (e *Engine) hashMoments() uint64 {
 	return e.hash(e.m1, n) + e.hash(e.m2, 2*n)
 }
 
-// Digest proves the state that the coming update will read. Only the training goroutine calls it.
-func (e *Engine) Digest() ringleader.Digest {
-	sum := e.hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), uint64(3*e.model.Size()))
-	return exact.FinishDigest(sum, e.step, e.digest)
+// Digest proves the state that the coming update will read; if wide, with the exponents of the second pass in the place of its own. Only the training
+// goroutine calls it.
+func (e *Engine) Digest(wide bool) ringleader.Digest {
+	return exact.FinishDigest(e.hash(e.params, 0)+e.momentHash+e.hashRest(wide), e.step, e.digest)
+}
+
+// hashRest is the part in the state digest of what follows the moments: exponents and scalars.
+func (e *Engine) hashRest(wide bool) uint64 {
+	return exact.HashWords(append(e.exponents.words(wide), e.scalars.Words()...), uint64(3*e.model.Size()))
 }
 
 // Snapshot is a copy of a state on the host.
@@ -82,7 +89,7 @@ func (e *Engine) Snapshot(spare *Snapshot) (*Snapshot, error) {
 	if e.step == noState {
 		return nil, errors.New("no state is held")
 	}
-	s := &Snapshot{State: checkpoints.State{Job: e.digest, Step: e.step, Scalars: e.scalars}}
+	s := &Snapshot{State: checkpoints.State{Job: e.digest, Step: e.step, Exponents: e.exponents.snapshot(), Scalars: e.scalars}}
 	if spare != nil {
 		s.flat = spare.flat
 	}
@@ -107,11 +114,14 @@ func (e *Engine) stand(step ringleader.Step) (*rpcpb.StateHeader, error) {
 		return nil, fmt.Errorf("holds step %d, not %d", e.step, step)
 	}
 	n := uint64(e.model.Size())
-	sum := e.copier.Hash(e.params, 0) + e.momentHash + exact.HashWords(e.scalars.Words(), 3*n)
+	sum := e.copier.Hash(e.params, 0) + e.momentHash + e.hashRest(false)
 	s := e.scalars
 	return &rpcpb.StateHeader{Step: int64(step), Digest: exact.FinishDigest(sum, step, e.digest).String(), Parameters: n,
 		Beta1Power: s.Beta1Power, Beta2Power: s.Beta2Power, Ledger: s.Ledger, Users: s.Users, Tokens: s.Tokens}, e.copier.Sync()
 }
+
+// words is the number of a state's words that read can copy: parameters, moments, exponents.
+func (e *Engine) words() int { return 3*e.model.Size() + e.exponents.count() }
 
 // read copies words of the state at a step, from the first on in canonical order. Any goroutine may call it.
 func (e *Engine) read(step ringleader.Step, first int, into []float32) error {
@@ -125,6 +135,11 @@ func (e *Engine) read(step ringleader.Step, first int, into []float32) error {
 		lo, hi := max(first, i*n), min(first+len(into), (i+1)*n)
 		if lo < hi {
 			device.Download(e.copier, into[lo-first:hi-first], v.Slice(lo-i*n, hi-i*n))
+		}
+	}
+	for i, word := range e.exponents.words(false) {
+		if at := 3*n + i - first; at >= 0 && at < len(into) {
+			into[at] = math.Float32frombits(word)
 		}
 	}
 	return e.copier.Sync()

@@ -3,7 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
-	"iter"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,23 +22,25 @@ const bucketElements = 1 << 20
 const (
 	trailerBucket  = 1 << 30
 	greetingBucket = 1<<30 + 1
+	exponentBucket = 1<<30 + 2
 	settleBucket   = 1 << 31
 )
 
 // NewTrailer is what a step's sums travel with, in a gang of the given size.
 func (e *Engine) NewTrailer(size int) *exact.Trailer {
-	return exact.NewTrailer(size, e.what.Shards, (e.model.Size()+bucketElements-1)/bucketElements)
+	return exact.NewTrailer(size, e.what.Shards, (e.model.Size()+e.bucket-1)/e.bucket)
 }
 
-// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum.
-func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard) error {
+// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum. wide says that Verify wanted it again.
+func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard, wide bool) error {
+	e.exponents.begin(e.lanes, wide)
 	var next atomic.Int64
 	var mu sync.Mutex // of tr and first
 	var first error
 	var wg sync.WaitGroup
 	for _, l := range e.lanes {
 		wg.Go(func() {
-			l.reset()
+			e.sum.reset(l)
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(shards) {
@@ -82,37 +84,16 @@ func record(tr *exact.Trailer, s ringleader.Shard, res ShardResult) {
 
 // Reduce sums the gradient and the trailer over lanes and members, and checks both.
 func (e *Engine) Reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error {
-	if !e.exact() {
-		for b, part := range inBuckets(e.floats) {
-			e.spread(len(part), func(l *lane, lo, hi int) {
-				at := b * bucketElements
-				gather(e.lanes, l.ops, func(l *lane) device.F32 { return l.float.Slice(at+lo, at+hi) }, part[lo:hi], l.floatPart)
-			})
-			if err := group.SumFloat32(ctx, e.step, uint32(b), part); err != nil {
-				return err
-			}
-		}
-		return reduceTrailer(ctx, group, e.step, trailerBucket, tr)
+	if err := e.sum.reduce(ctx, group, tr); err != nil {
+		return err
 	}
-	for b, part := range inBuckets(e.sums) {
-		e.spread(len(part), func(l *lane, lo, hi int) {
-			at := b * bucketElements
-			gather(e.lanes, l.ops, func(l *lane) device.I64 { return l.sum.Slice(at+lo, at+hi) }, part[lo:hi], l.part)
-		})
-		tr.SetBucketSum(b, e.sumInt64(part))
-		if err := group.SumInt64(ctx, e.step, uint32(b), part); err != nil {
-			return err
-		}
+	if err := e.exponents.reduce(ctx, e.lanes, group, e.step); err != nil {
+		return err
 	}
 	if err := reduceTrailer(ctx, group, e.step, trailerBucket, tr); err != nil {
 		return err
 	}
-	for b, part := range inBuckets(e.sums) {
-		if err := tr.CheckBucketSum(b, e.sumInt64(part)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.sum.check(tr)
 }
 
 func reduceTrailer(ctx context.Context, group *allreduce.Group, step ringleader.Step, bucket uint32, tr *exact.Trailer) error {
@@ -125,44 +106,25 @@ func reduceTrailer(ctx context.Context, group *allreduce.Group, step ringleader.
 	return tr.Check()
 }
 
-// inBuckets cuts a flat vector into buckets.
-func inBuckets[T any](flat []T) iter.Seq2[int, []T] {
-	return func(yield func(int, []T) bool) {
-		b := 0
-		for part := range slices.Chunk(flat, bucketElements) {
-			if !yield(b, part) {
-				return
-			}
-			b++
-		}
-	}
-}
-
-// gather adds a piece of the lanes' sums into dst, in order of lanes.
-func gather[T int64 | float32](lanes []*lane, ops device.Lane, sum func(*lane) device.Buf[T], dst, part []T) {
-	device.Download(ops, dst, sum(lanes[0]))
-	for _, l := range lanes[1:] {
-		device.Download(ops, part[:len(dst)], sum(l))
-		for i, x := range part[:len(dst)] {
-			dst[i] += x
-		}
-	}
-}
-
-// Verify refuses a sum that no update may read, because a shard handed on what cannot be summed. All members say the same.
-func (e *Engine) Verify(tr *exact.Trailer) error {
+// Verify refuses a sum that no update may read, because a shard handed on what cannot be summed. If it could be in a second, wider pass, it says that this
+// must be done: again. All members say the same.
+func (e *Engine) Verify(tr *exact.Trailer) (again bool, err error) {
 	tensors := e.model.Tensors()
 	if bad := tr.NaN(); len(bad) > 0 {
-		return &jobError{fmt.Errorf("step %d: %s", e.step+1, badStep("NaN", bad, tensors))}
+		return false, &jobError{fmt.Errorf("step %d: %s", e.step+1, badStep("NaN", bad, tensors))}
 	}
-	if bad := tr.Overflow(); len(bad) > 0 {
-		what := "infinity"
-		if e.exact() {
-			what = fmt.Sprintf("infinity or a value beyond the range of exact64 (%g)", exact.Limit(e.what.Shards))
-		}
-		return &jobError{fmt.Errorf("step %d: %s; lower what.optimizer.lr, or, if it is so from the start, what.users_per_shard", e.step+1, badStep(what, bad, tensors))}
+	bad := tr.Overflow()
+	if len(bad) == 0 {
+		return false, nil
 	}
-	return nil
+	if e.exponents.mayWiden() && !slices.ContainsFunc(bad, func(b exact.Bad) bool { return b.Loss }) {
+		return true, nil
+	}
+	what := "infinity"
+	if most := e.sum.most(); !math.IsInf(float64(most), 0) {
+		what = fmt.Sprintf("infinity or a value beyond the range of %s (%g)", e.what.Reduction, most)
+	}
+	return false, &jobError{fmt.Errorf("step %d: %s; lower what.optimizer.lr, or, if it is so from the start, what.users_per_shard", e.step+1, badStep(what, bad, tensors))}
 }
 
 // Update applies the summed gradient. It starts only when everything has been verified, and is never interrupted.
@@ -188,23 +150,12 @@ func (e *Engine) Update(tr *exact.Trailer) error {
 	e.scalars.Ledger += tr.Ledger()
 	e.scalars.Users += uint64(tr.Users())
 	e.scalars.Tokens += uint64(tr.Tokens())
+	e.exponents.advance()
 	e.step++
 	return nil
 }
 
 // mean writes what Reduce summed, divided by the number of users, to grad.
 func (e *Engine) mean(grad device.F32, users int64) {
-	inverse := float32(1 / float64(users))
-	e.spread(grad.N, func(l *lane, lo, hi int) {
-		if e.exact() {
-			sum := l.sum.Slice(lo, hi)
-			device.Upload(l.ops, sum, e.sums[lo:hi])
-			l.ops.FromFixed(grad.Slice(lo, hi), sum, float64(users))
-			return
-		}
-		for i := range e.floats[lo:hi] {
-			e.floats[lo+i] *= inverse
-		}
-		device.Upload(l.ops, grad.Slice(lo, hi), e.floats[lo:hi])
-	})
+	e.spread(grad.N, func(l *lane, lo, hi int) { e.sum.mean(l, grad, lo, hi, users) })
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -43,7 +44,7 @@ func (s *stateServer) FetchState(req *rpcpb.FetchStateRequest, stream grpc.Serve
 	if r == nil {
 		return status.Errorf(codes.NotFound, "worker %s holds no state of job %s", s.agent.cfg.ID, req.JobId)
 	}
-	n := uint64(3 * r.model.Size())
+	n := uint64(r.words())
 	if req.Count == 0 && req.First < n {
 		req.Count = n - req.First
 	}
@@ -83,7 +84,7 @@ func (g *generation) fetchFromHolders(ctx context.Context, step ringleader.Step)
 	if len(holders) == 0 {
 		return fmt.Errorf("state at step %d: this worker is the only holder, and has lost it", step)
 	}
-	all := make([]float32, 3*g.replica.model.Size())
+	all := make([]float32, g.replica.words())
 	pieces := min(len(holders), maxSources)
 	var mu sync.Mutex // of header and sum
 	var header *rpcpb.StateHeader
@@ -165,7 +166,11 @@ func (g *generation) adopt(h *rpcpb.StateHeader, step ringleader.Step, all []flo
 	if got := exact.FinishDigest(sum, step, r.digest).String(); got != h.Digest || ringleader.Step(h.Step) != step {
 		return fmt.Errorf("state at step %d with digest %s, announced %s at step %d", step, got, h.Digest, h.Step)
 	}
-	return r.install(all[:n], all[n:2*n], all[2*n:], scalars, step)
+	exponents := make([]int8, len(all)-3*n)
+	for i, word := range all[3*n:] {
+		exponents[i] = int8(math.Float32bits(word))
+	}
+	return r.install(all[:n], all[n:2*n], all[2*n:3*n], exponents, scalars, step)
 }
 
 // bytesOf views little-endian floats as bytes; the package builds for little-endian machines only (see allreduce).

@@ -31,6 +31,7 @@ type generation struct {
 	saver   *saver
 	stands  atomic.Bool   // the ring stands: what is wanted is agreed on through it
 	wanted  atomic.Uint32 // flags that the leader asked for, raised in the next trailer
+	wishes  []exact.Flag  // flags that this member raises in the present step
 	trailer *exact.Trailer
 	rate    rate
 
@@ -218,12 +219,12 @@ func (g *generation) change(action rpcpb.ChangeAction) {
 	}
 }
 
-// raiseFlags puts what this member wants all members to do after the step into the trailer.
-func (g *generation) raiseFlags(tr *exact.Trailer) {
+// takeWishes is what this member wants all members to do after the step: the flags of its trailer.
+func (g *generation) takeWishes() (wishes []exact.Flag) {
 	wanted := g.wanted.And(^uint32(1 << exact.FlagCheckpoint)) // that one once, not after every step
 	for f := exact.Flag(0); wanted != 0; f, wanted = f+1, wanted>>1 {
 		if wanted&1 != 0 {
-			tr.Raise(f)
+			wishes = append(wishes, f)
 		}
 	}
 	every := ringleader.Step(g.spec.How.Checkpoint.Every)
@@ -231,9 +232,10 @@ func (g *generation) raiseFlags(tr *exact.Trailer) {
 		if g.saver.busy() {
 			g.saver.report(next, stillWriting, kindPeriodic) // once, and not by every member
 		} else {
-			tr.Raise(exact.FlagCheckpoint)
+			wishes = append(wishes, exact.FlagCheckpoint)
 		}
 	}
+	return wishes
 }
 
 // act does what the trailer of the step just completed asks for. All members see the same flags, so all act after the same step.

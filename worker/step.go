@@ -13,16 +13,11 @@ import (
 func (g *generation) step(ctx context.Context) (StepReport, error) {
 	began := time.Now()
 	r, tr := g.replica, g.trailer
-	tr.Reset()
-	if err := g.compute(ctx, tr); err != nil {
-		return StepReport{}, err
+	widened, err := g.pass(ctx, tr, false)
+	if widened {
+		_, err = g.pass(ctx, tr, true)
 	}
-	g.raiseFlags(tr)
-	tr.SetDigest(g.rank, r.Digest())
-	if err := r.Reduce(ctx, g.group, tr); err != nil {
-		return StepReport{}, err
-	}
-	if err := g.verify(tr); err != nil {
+	if err != nil {
 		return StepReport{}, err
 	}
 	if err := r.Update(tr); err != nil {
@@ -35,11 +30,31 @@ func (g *generation) step(ctx context.Context) (StepReport, error) {
 		Users:      tr.Users(),
 		Tokens:     tr.Tokens(),
 		Seconds:    seconds(began),
+		Widened:    widened,
 	}, nil
 }
 
+// pass computes, sums and verifies. The first one may want a second, wide one, in which members wish what they wished in the first.
+func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (again bool, err error) {
+	tr.Reset()
+	if err := g.compute(ctx, tr, wide); err != nil {
+		return false, err
+	}
+	if !wide {
+		g.wishes = g.takeWishes()
+	}
+	for _, f := range g.wishes {
+		tr.Raise(f)
+	}
+	tr.SetDigest(g.rank, g.replica.Digest(wide))
+	if err := g.replica.Reduce(ctx, g.group, tr); err != nil {
+		return false, err
+	}
+	return g.verify(tr)
+}
+
 // compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing.
-func (g *generation) compute(ctx context.Context, tr *exact.Trailer) error {
+func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -50,7 +65,7 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer) error {
 		case <-ctx.Done():
 		}
 	}()
-	err := g.replica.Compute(ctx, tr, g.shards)
+	err := g.replica.Compute(ctx, tr, g.shards, wide)
 	cancel()
 	<-watched
 	if fault := g.group.Err(); err != nil && fault != nil {
@@ -63,12 +78,12 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer) error {
 }
 
 // verify also refuses to go on from unlike states.
-func (g *generation) verify(tr *exact.Trailer) error {
-	if err := g.replica.Verify(tr); err != nil {
-		return err
+func (g *generation) verify(tr *exact.Trailer) (again bool, err error) {
+	if again, err = g.replica.Verify(tr); err != nil {
+		return false, err
 	}
 	if ranks := tr.Disagree(); fenced && len(ranks) > 0 {
-		return &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
+		return false, &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
 	}
-	return nil
+	return again, nil
 }

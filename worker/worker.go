@@ -111,6 +111,7 @@ type StepReport struct {
 	Users   int64           // of this step, all shards
 	Tokens  int64
 	Seconds float64
+	Widened bool // it took a second pass, for a shard's gradient was beyond the exponents of its blocks
 }
 
 // Validate reports every field that is missing.

@@ -15,6 +15,7 @@ type DType string
 
 // The element types that this package knows.
 const (
+	I8  DType = "I8"
 	F16 DType = "F16" // IEEE half precision, kept as its bits
 	F32 DType = "F32"
 	F64 DType = "F64"
@@ -25,6 +26,8 @@ const (
 // Size is the number of bytes of one element; 0 for a type that this package does not know.
 func (d DType) Size() int {
 	switch d {
+	case I8:
+		return 1
 	case F16:
 		return 2
 	case F32:
@@ -35,7 +38,7 @@ func (d DType) Size() int {
 	return 0
 }
 
-// Data is the elements of a tensor, row-major: one of Float16s, Float32s, Float64s, Int64s and Uint64s.
+// Data is the elements of a tensor, row-major: one of Int8s, Float16s, Float32s, Float64s, Int64s and Uint64s.
 type Data interface {
 	Type() DType
 	Len() int
@@ -46,6 +49,7 @@ type Data interface {
 
 // The kinds of Data.
 type (
+	Int8s    []int8
 	Float16s []uint16 // bits of IEEE half precision
 	Float32s []float32
 	Float64s []float64
@@ -55,17 +59,25 @@ type (
 
 var little = binary.LittleEndian
 
+func (Int8s) Type() DType    { return I8 }
 func (Float16s) Type() DType { return F16 }
 func (Float32s) Type() DType { return F32 }
 func (Float64s) Type() DType { return F64 }
 func (Int64s) Type() DType   { return I64 }
 func (Uint64s) Type() DType  { return U64 }
 
+func (x Int8s) Len() int    { return len(x) }
 func (x Float16s) Len() int { return len(x) }
 func (x Float32s) Len() int { return len(x) }
 func (x Float64s) Len() int { return len(x) }
 func (x Int64s) Len() int   { return len(x) }
 func (x Uint64s) Len() int  { return len(x) }
+
+func (x Int8s) put(p []byte, first int) {
+	for i, v := range x[first : first+len(p)] {
+		p[i] = byte(v)
+	}
+}
 
 func (x Float16s) put(p []byte, first int) {
 	for i, v := range x[first : first+len(p)/2] {
@@ -94,6 +106,12 @@ func (x Int64s) put(p []byte, first int) {
 func (x Uint64s) put(p []byte, first int) {
 	for i, v := range x[first : first+len(p)/8] {
 		little.PutUint64(p[8*i:], v)
+	}
+}
+
+func (x Int8s) get(p []byte, first int) {
+	for i := range x[first : first+len(p)] {
+		x[first+i] = int8(p[i])
 	}
 }
 
