@@ -40,6 +40,7 @@ type localOptions struct {
 type localReport struct {
 	Steps       ringleader.Step    `json:"steps"`
 	FinalLoss   float64            `json:"final_loss"`
+	Widened     int64              `json:"widened_steps,omitempty"` // that took a second pass: what.reduction exact32 and exact16
 	StateDigest string             `json:"state_digest"`
 	Checkpoint  string             `json:"checkpoint"`
 	Generations []generationReport `json:"generations"`

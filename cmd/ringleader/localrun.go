@@ -262,6 +262,9 @@ func (r *localRun) hear(ctx context.Context, h heard) error {
 		}
 		r.completed, r.since = h.event.Step, h.at
 		r.report.FinalLoss = h.event.Loss
+		if h.event.Widened {
+			r.report.Widened++
+		}
 		r.losses.add(h.event)
 		r.trace.add(h.at.Sub(r.began), h.event)
 		r.shown.Step, r.shown.Loss = h.event.Step, h.event.Loss

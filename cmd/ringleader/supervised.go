@@ -26,6 +26,7 @@ type event struct {
 	Users      int64                 `json:"users"`
 	Tokens     int64                 `json:"tokens"`
 	Seconds    float64               `json:"seconds"`
+	Widened    bool                  `json:"widened,omitempty"`
 }
 
 // supervised ties a child process to the ringleader that started it: the child ends when its standard input does, so that nothing is
@@ -126,7 +127,7 @@ func (s *supervised) tell(what string, m worker.Membership) {
 func (s *supervised) Completed(ctx context.Context, r worker.StepReport) {
 	gate := s.gate(r.Step)
 	s.say(event{Event: "step", Generation: r.Generation, Rank: r.Rank, Size: r.Size, Step: r.Step,
-		Loss: r.Loss, Users: r.Users, Tokens: r.Tokens, Seconds: r.Seconds})
+		Loss: r.Loss, Users: r.Users, Tokens: r.Tokens, Seconds: r.Seconds, Widened: r.Widened})
 	if gate != nil {
 		select {
 		case <-gate:
