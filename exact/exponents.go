@@ -1,22 +1,23 @@
 package exact
 
-// NoExponents are n exponents of blocks of which nothing is known yet: no gradient worth the name converts by them.
-func NoExponents(n int) []int8 {
+// FirstExponents are those of n blocks of which nothing is known yet. By them converts what is too small to have an exponent of its own, and no gradient
+// worth the name.
+func FirstExponents(n int) []int8 {
 	e := make([]int8, n)
 	for b := range e {
-		e[b] = MinExponent
+		e[b] = MinExponent + 1
 	}
 	return e
 }
 
-// NextExponents sets next[b] to the exponent by which block b converts in the coming step, given the one of this step, now[b], and the one
-// that the largest element of all shards in this step has, seen[b]: room bits above that one, and at most one below the one before, for gradients come in
-// peaks. A block without a gradient says nothing, and keeps its own. What was seen converts by next, unless it is beyond MaxExponent. room is at least 1.
+// NextExponents sets next[b] to the exponent by which block b converts in the coming step, from the one that the largest element of all shards has in
+// this step, seen[b] (RaiseExponents, from MinExponent on): room bits above it, and room is at least 1. A block without a gradient says nothing, and keeps the exponent
+// of this step, now[b]. What was seen converts by next, unless it is 2^(MaxExponent-1) or more.
 func NextExponents(next, now, seen []int8, room int) {
 	for b, largest := range seen {
 		next[b] = now[b]
 		if largest > MinExponent {
-			next[b] = int8(min(max(int(largest)+room, int(now[b])-1), MaxExponent))
+			next[b] = int8(min(int(largest)+room, MaxExponent))
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // exponents are those that the blocks of the gradient convert by, for the reductions that have them. A step may take two passes: the first converts by what
 // steps before it have seen; if an element of some shard is beyond that, which all members learn from the trailer, a second one converts by what the first has seen. What
-// is seen is the maximum over all shards, and so are a function of the job: the exponents, and which steps take two passes.
+// is seen is the maximum over all shards, so that the exponents, and which steps take two passes, are a function of the job.
 type exponents struct {
 	room int // bits above what was seen
 
@@ -20,15 +20,16 @@ type exponents struct {
 	found []int8 // what the one after it will, and the second pass does; Reduce has found it
 	wide  bool   // this is the second pass
 
-	used device.I8   // what this pass converts by
-	seen []device.I8 // on each lane, of the largest elements of its shards in this pass
+	used   device.I8   // what this pass converts by
+	seen   []device.I8 // on each lane, of the largest elements of its shards in this pass
+	lowest []int8      // what seen begins with
 }
 
-// Bits above the largest element seen before, for what is larger in the next step: few in words of 16 bits, where they cost precision. docs/benchmarks.md has
-// how often steps take a second pass.
+// Bits above the largest element of the step before, for what is larger in the next one. In words of 16 bits they cost precision, and are no more than it
+// takes for second passes to be rare (docs/benchmarks.md).
 const (
 	room32 = 6
-	room16 = 2
+	room16 = 4
 )
 
 // openExponents makes room for exponents; nil if the reduction has none.
@@ -43,7 +44,7 @@ func (e *Engine) openExponents() (*exponents, error) {
 		return nil, nil
 	}
 	n := exact.Blocks(e.model.Size())
-	x.state, x.found = exact.NoExponents(n), make([]int8, n)
+	x.state, x.found, x.lowest = exact.FirstExponents(n), make([]int8, n), slices.Repeat([]int8{exact.MinExponent}, n)
 	var err error
 	if x.used, err = device.Alloc[int8](e.dev, n); err != nil {
 		return x, err
@@ -85,9 +86,8 @@ func (x *exponents) begin(lanes []*lane, wide bool) {
 	}
 	x.wide = wide
 	device.Upload(lanes[0].ops, x.used, x.by(wide))
-	none := exact.NoExponents(len(x.state))
 	for i, l := range lanes {
-		device.Upload(l.ops, x.seen[i], none)
+		device.Upload(l.ops, x.seen[i], x.lowest)
 		_ = l.ops.Sync() // waits; an error stays with the lane
 	}
 }
@@ -151,7 +151,7 @@ func (x *exponents) install(e []int8) {
 	switch {
 	case x == nil:
 	case len(e) == 0:
-		copy(x.state, exact.NoExponents(len(x.state)))
+		copy(x.state, exact.FirstExponents(len(x.state)))
 	default:
 		copy(x.state, e)
 	}
