@@ -138,10 +138,24 @@ type process struct {
 	listener net.Listener
 	held     chan ringleader.Step
 	holds    map[ringleader.Step]chan struct{}
+
+	mu      sync.Mutex
+	widened []ringleader.Step // steps that took a second pass
+}
+
+func (w *process) widenedSteps() []ringleader.Step {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.widened)
 }
 
 // Completed implements worker.Observer.
 func (w *process) Completed(ctx context.Context, s worker.StepReport) {
+	if s.Widened {
+		w.mu.Lock()
+		w.widened = append(w.widened, s.Step)
+		w.mu.Unlock()
+	}
 	gate := w.holds[s.Step]
 	if gate == nil {
 		return

@@ -17,6 +17,9 @@ type device struct {
 	poison  atomic.Bool // the next gradient has a NaN
 	corrupt atomic.Bool // the next state digest is wrong
 	broken  atomic.Bool // all that is still asked of it fails
+
+	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
+	conversions atomic.Int64 // to blocks
 }
 
 func (c *cluster) device() *device {
@@ -64,6 +67,22 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 		seam.Upload(l, x.Slice(0, 1), []float32{float32(math.NaN())})
 	}
 	l.Lane.ToFixed(acc, x, limit, bad)
+}
+
+func (l *lane) ToBlocks32(acc seam.I32, x seam.F32, exponents seam.I8, fraction int, bad seam.I64) {
+	l.d.converts()
+	l.Lane.ToBlocks32(acc, x, exponents, fraction, bad)
+}
+
+func (l *lane) ToBlocks16(acc seam.I16, x seam.F32, exponents seam.I8, fraction int, bad seam.I64) {
+	l.d.converts()
+	l.Lane.ToBlocks16(acc, x, exponents, fraction, bad)
+}
+
+func (d *device) converts() {
+	if d.conversions.Add(1) == d.breakAt.Load() {
+		d.broken.Store(true)
+	}
 }
 
 func (l *lane) Hash(x seam.F32, first uint64) uint64 {
