@@ -14,6 +14,7 @@ import (
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/allreduce/memlink"
+	"github.com/ringleader-dev/ringleader/exact"
 )
 
 // Element i of rank r; the closed form of the sum over ranks 0..n-1 wraps around as the ring's does.
@@ -258,4 +259,60 @@ func TestNewGroupClosesLinksThatItRefuses(t *testing.T) {
 	}
 	<-a.Done()
 	<-b.Done()
+}
+
+// TestMaxInt8: each element is the largest of all members', whatever the sign and the length.
+func TestMaxInt8(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		for _, length := range lengths(n) {
+			rg := memRing(t, n, nil)
+			of := func(r, i int) int8 { return int8((r*37+i)*91%251 - 125) }
+			noErrors(t, rg.each(func(r int, g *allreduce.Group) error {
+				data := make([]int8, length)
+				for i := range data {
+					data[i] = of(r, i)
+				}
+				if err := g.MaxInt8(t.Context(), 1, 1, data); err != nil {
+					return err
+				}
+				for i, v := range data {
+					want := of(0, i)
+					for other := range n {
+						want = max(want, of(other, i))
+					}
+					if v != want {
+						return fmt.Errorf("%d members, %d elements: element %d is %d, want %d", n, length, i, v, want)
+					}
+				}
+				return nil
+			}))
+		}
+	}
+}
+
+// TestSumBFloat16: small whole numbers have no rounding; others are rounded to 8 bits.
+func TestSumBFloat16(t *testing.T) {
+	rg := memRing(t, 3, nil)
+	noErrors(t, rg.each(func(r int, g *allreduce.Group) error {
+		data := make([]uint16, 500)
+		for i := range data {
+			data[i] = exact.ToBFloat16(float32(i%20 + r))
+		}
+		data[499] = exact.ToBFloat16(256)
+		if r > 0 {
+			data[499] = exact.ToBFloat16(.5)
+		}
+		if err := g.SumBFloat16(t.Context(), 1, 1, data); err != nil {
+			return err
+		}
+		for i, h := range data[:499] {
+			if v := exact.FromBFloat16(h); v != float32(3*(i%20)+3) {
+				return fmt.Errorf("element %d is %g, want %d", i, v, 3*(i%20)+3)
+			}
+		}
+		if v := exact.FromBFloat16(data[499]); v != 256 {
+			return fmt.Errorf("256 and twice a half add up to %g, want 256", v)
+		}
+		return nil
+	}))
 }

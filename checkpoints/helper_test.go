@@ -3,6 +3,7 @@ package checkpoints_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,13 @@ func tiny(step ringleader.Step) *checkpoints.State {
 	st.Params[1].Data[3] = float32(math.NaN())
 	st.Params[1].Data[4] = float32(math.Copysign(0, -1))
 	st.Scalars = checkpoints.Scalars{Beta1Power: 0.9 / float64(step+1), Beta2Power: 0.999 / float64(step+1), Ledger: 1<<63 + uint64(step), Users: 40, Tokens: 1 << 40}
+	return st
+}
+
+// narrow is a state of a job whose gradients have exponents.
+func narrow(step ringleader.Step) *checkpoints.State {
+	st := tiny(step)
+	st.Exponents = []int8{-17}
 	return st
 }
 
@@ -88,8 +96,8 @@ func wantState(t *testing.T, have, want *checkpoints.State) {
 			}
 		}
 	}
-	if have.Job != want.Job || have.Step != want.Step || have.Scalars != want.Scalars {
-		t.Fatalf("have job %s, step %d, %+v; want %s, %d, %+v", have.Job, have.Step, have.Scalars, want.Job, want.Step, want.Scalars)
+	if have.Job != want.Job || have.Step != want.Step || have.Scalars != want.Scalars || !slices.Equal(have.Exponents, want.Exponents) {
+		t.Fatalf("have job %s, step %d, %+v, exponents %d; want %s, %d, %+v, %d", have.Job, have.Step, have.Scalars, have.Exponents, want.Job, want.Step, want.Scalars, want.Exponents)
 	}
 }
 

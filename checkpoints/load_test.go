@@ -33,7 +33,7 @@ func unverified(t *testing.T, store *mem.Store, dir, what string) {
 // Any byte of any file that is wrong, missing or too much is found.
 func TestAnyDamageIsFound(t *testing.T) {
 	store := mem.New()
-	dir := mustSave(t, store, "", tiny(2))
+	dir := mustSave(t, store, "", narrow(2))
 	for _, name := range names(t, store) {
 		good := store.Bytes(name)
 		for i := range good {

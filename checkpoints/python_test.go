@@ -40,7 +40,7 @@ func TestPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := tiny(3)
+	st := narrow(3)
 	base := dir + "/" + mustSave(t, store, "", st)
 	files, err := filepath.Glob(base + "/*.safetensors")
 	if err != nil || len(files) < 2 {
@@ -83,6 +83,7 @@ func TestPython(t *testing.T) {
 	want["ledger"] = tensor{"uint64", []int{}, bits(s.Ledger)}
 	want["users"] = tensor{"uint64", []int{}, bits(s.Users)}
 	want["tokens"] = tensor{"uint64", []int{}, bits(s.Tokens)}
+	want["gradient_exponents"] = tensor{"int8", []int{1}, bits(st.Exponents)}
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("Python reads %v\nwant %v", have, want)
 	}

@@ -64,11 +64,15 @@ func TestGolden(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	for _, test := range []struct {
+		st               *checkpoints.State
 		maxPart          int64
 		model, optimizer int
-	}{{1, 3, 12}, {8, 3, 11}, {24, 2, 7}, {1 << 20, 1, 1}, {0, 1, 1}} {
+	}{
+		{tiny(500), 1, 3, 12}, {tiny(500), 8, 3, 11}, {tiny(500), 24, 2, 7}, {tiny(500), 1 << 20, 1, 1}, {tiny(500), 0, 1, 1},
+		{narrow(500), 1, 3, 13}, {narrow(500), 0, 1, 1},
+	} {
 		store := mem.New()
-		st := tiny(500)
+		st := test.st
 		dir, err := save(t, store, "jobs/a/", st, test.maxPart)
 		if err != nil {
 			t.Fatal(err)

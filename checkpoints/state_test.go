@@ -32,6 +32,9 @@ func referenceDigest(st *checkpoints.State) uint64 {
 			}
 		}
 	}
+	for _, e := range st.Exponents {
+		words = append(words, uint32(int32(e)))
+	}
 	s := st.Scalars
 	for _, v := range []uint64{math.Float64bits(s.Beta1Power), math.Float64bits(s.Beta2Power), s.Ledger, s.Users, s.Tokens} {
 		words = append(words, uint32(v), uint32(v>>32))
@@ -52,14 +55,17 @@ func referenceDigest(st *checkpoints.State) uint64 {
 }
 
 func TestDigest(t *testing.T) {
-	st := tiny(7)
+	if st := tiny(7); uint64(st.Digest()) != referenceDigest(st) {
+		t.Errorf("digest without exponents %s, reference %x", st.Digest(), referenceDigest(st))
+	}
+	st := narrow(7)
 	want := referenceDigest(st)
 	if have := uint64(st.Digest()); have != want {
 		t.Fatalf("digest %x, reference %x", have, want)
 	}
 	differs := func(what string, change func(*checkpoints.State)) {
 		t.Helper()
-		other := tiny(7)
+		other := narrow(7)
 		change(other)
 		if uint64(other.Digest()) == want {
 			t.Errorf("%s does not change the digest", what)
@@ -76,6 +82,8 @@ func TestDigest(t *testing.T) {
 	}
 	differs("exchange", func(s *checkpoints.State) { d := s.Params[0].Data; d[0], d[1] = d[1], d[0] })
 	differs("m for v", func(s *checkpoints.State) { s.Moment1, s.Moment2 = s.Moment2, s.Moment1 })
+	differs("an exponent", func(s *checkpoints.State) { s.Exponents[0]++ })
+	differs("exponents", func(s *checkpoints.State) { s.Exponents = nil })
 	differs("beta1", func(s *checkpoints.State) { s.Scalars.Beta1Power *= 0.9 })
 	differs("beta2", func(s *checkpoints.State) { s.Scalars.Beta2Power *= 0.9 })
 	differs("ledger", func(s *checkpoints.State) { s.Scalars.Ledger++ })
@@ -123,7 +131,9 @@ func TestCheck(t *testing.T) {
 			s.Moment1[1].Shape = s.Params[0].Shape
 			s.Moment2[1].Shape = s.Params[0].Shape
 		},
-		"elements": func(s *checkpoints.State) { s.Moment2[1].Data = s.Moment2[1].Data[1:] },
+		"2 exponents, want 1":          func(s *checkpoints.State) { s.Exponents = []int8{1, 2} },
+		"exponent 0 is 97, want -96..": func(s *checkpoints.State) { s.Exponents = []int8{97} },
+		"elements":                     func(s *checkpoints.State) { s.Moment2[1].Data = s.Moment2[1].Data[1:] },
 	} {
 		st := tiny(0)
 		change(st)

@@ -90,6 +90,7 @@ how:
 type report struct {
 	Steps       int64   `json:"steps"`
 	FinalLoss   float64 `json:"final_loss"`
+	Widened     int64   `json:"widened_steps"`
 	StateDigest string  `json:"state_digest"`
 	Checkpoint  string  `json:"checkpoint"`
 	Generations []struct {

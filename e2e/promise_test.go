@@ -53,13 +53,42 @@ func TestPromise(t *testing.T) {
 	}
 }
 
-// TestPlainSumsBreakThePromise shows that TestPromise can fail: float32 sums depend on who adds what.
+// TestPromiseOfNarrowWords: TestPromise with words of 32 and 16 bits, at a learning rate that throws gradients beyond their exponents, so that steps are made again.
+func TestPromiseOfNarrowWords(t *testing.T) {
+	job := jobFile(t, 30)
+	for _, reduction := range []string{"exact32", "exact16"} {
+		set := func(args ...string) []string {
+			return append(args, "--set", "what.reduction="+reduction, "--set", "what.optimizer.lr=0.5", "--set", "what.optimizer.warmup=0")
+		}
+		first, want := local(t, job, set("--workers", "1")...)
+		if want.Widened < 2 || want.Widened == want.Steps {
+			t.Errorf("%s: %d of %d steps took a second pass, want more than the first, and not all", reduction, want.Widened, want.Steps)
+		}
+		half, _ := local(t, job, set("--workers", "3", "--stop-at", "15")...)
+		for name, args := range map[string][]string{
+			"2 workers":         {"--workers", "2"},
+			"3 workers, a kill": {"--workers", "3", "--fault", "kill:worker:1@10"},
+			"resumed":           {"--workers", "2", "--resume", half},
+		} {
+			dir, got := local(t, job, set(args...)...)
+			if got.StateDigest != want.StateDigest || tensorFiles(t, dir) != tensorFiles(t, first) {
+				t.Errorf("%s, %s: state digest %s, with one worker %s; safetensors files:\n%s\nwith one worker:\n%s", reduction, name,
+					got.StateDigest, want.StateDigest, tensorFiles(t, dir), tensorFiles(t, first))
+			}
+			output(t, "checkpoint", "verify", dir)
+		}
+	}
+}
+
+// TestPlainSumsBreakThePromise shows that TestPromise can fail: sums of floats depend on who adds what.
 func TestPlainSumsBreakThePromise(t *testing.T) {
 	job := jobFile(t, 20)
-	_, one := local(t, job, "--workers", "1", "--set", "what.reduction=float32")
-	_, three := local(t, job, "--workers", "3", "--set", "what.reduction=float32")
-	if one.StateDigest == three.StateDigest {
-		t.Errorf("1 and 3 workers both end with %s although their sums are rounded in different places", one.StateDigest)
+	for _, reduction := range []string{"float32", "bfloat16"} {
+		_, one := local(t, job, "--workers", "1", "--set", "what.reduction="+reduction)
+		_, three := local(t, job, "--workers", "3", "--set", "what.reduction="+reduction)
+		if one.StateDigest == three.StateDigest {
+			t.Errorf("%s: 1 and 3 workers both end with %s although their sums are rounded in different places", reduction, one.StateDigest)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 func sample(t testing.TB) *File {
 	t.Helper()
 	f, err := NewFile(map[string]string{"format": "pt", "a": "<b>"},
+		Tensor{"byte", []int{3}, Int8s{-128, 127, -1}},
 		Tensor{"half", []int{3}, Float16s{0x3c00, 0xfc00, 0x7e01}},
 		Tensor{"f.32", []int{2, 3}, Float32s{1, -2, float32(math.Inf(1)), math.Float32frombits(0x7fa00001), 0, 5e-45}},
 		Tensor{"scalar", nil, Float64s{math.Pi}},
@@ -71,10 +72,10 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 	// Wide elements first, otherwise in the order given.
-	if want := []string{"scalar", "unicode é \"\\\n", "signed", "f.32", "empty", "half"}; !sameSet(names, want) || names[0] != "scalar" || names[5] != "half" {
+	if want := []string{"scalar", "unicode é \"\\\n", "signed", "f.32", "empty", "half", "byte"}; !sameSet(names, want) || names[0] != "scalar" || names[5] != "half" || names[6] != "byte" {
 		t.Fatalf("order %q, want %q", names, want)
 	}
-	have := map[string]Data{"half": make(Float16s, 3), "f.32": make(Float32s, 6), "scalar": make(Float64s, 1), "empty": Float32s{},
+	have := map[string]Data{"byte": make(Int8s, 3), "half": make(Float16s, 3), "f.32": make(Float32s, 6), "scalar": make(Float64s, 1), "empty": Float32s{},
 		"unicode é \"\\\n": make(Uint64s, 2), "signed": make(Int64s, 2)}
 	var tensors []Tensor
 	for _, e := range r.Entries() {
@@ -240,7 +241,7 @@ func TestLengths(t *testing.T) {
 		r, err := NewReader(bytes.NewReader(b[:n]), int64(len(b)))
 		for i := 0; err == nil && i < len(r.Entries()); i++ {
 			e := r.Entries()[i]
-			err = r.Read(map[DType]Data{F16: make(Float16s, e.Len()), F32: make(Float32s, e.Len()), F64: make(Float64s, e.Len()),
+			err = r.Read(map[DType]Data{I8: make(Int8s, e.Len()), F16: make(Float16s, e.Len()), F32: make(Float32s, e.Len()), F64: make(Float64s, e.Len()),
 				I64: make(Int64s, e.Len()), U64: make(Uint64s, e.Len())}[e.Type])
 		}
 		if !errors.Is(err, ErrFormat) {
