@@ -297,6 +297,7 @@ func FuzzReader(f *testing.F) {
 			}
 			at = e.End
 			x := map[DType]func(int) Data{
+				I8:  func(n int) Data { return make(Int8s, n) },
 				F16: func(n int) Data { return make(Float16s, n) }, F32: func(n int) Data { return make(Float32s, n) },
 				F64: func(n int) Data { return make(Float64s, n) }, I64: func(n int) Data { return make(Int64s, n) },
 				U64: func(n int) Data { return make(Uint64s, n) },
