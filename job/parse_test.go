@@ -158,6 +158,19 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestReductions: all are allowed, but words of 16 bits have no room for the sum of many shards.
+func TestReductions(t *testing.T) {
+	for _, c := range []struct {
+		reduction, shards string
+		ok                bool
+	}{{"exact64", "4096", true}, {"exact32", "4096", true}, {"float32", "4096", true}, {"bfloat16", "4096", true}, {"exact16", "256", true}, {"exact16", "257", false}} {
+		_, err := job.Parse([]byte(minimal), "/jobs", "what.reduction="+c.reduction, "what.shards="+c.shards, "how.workers.max=1")
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), `what.reduction is "exact16" with what.shards 257; want at most 256 shards`) {
+			t.Errorf("%s with %s shards: %v", c.reduction, c.shards, err)
+		}
+	}
+}
+
 func TestParseRefusesDocuments(t *testing.T) {
 	for _, c := range []struct{ name, doc, want string }{
 		{"line of an unknown key", "what:\n  data: d\n  sede: 1\n", `line 3: unknown key "sede" under what; did you mean seed?`},
