@@ -163,7 +163,7 @@ func TestSameBits(t *testing.T) {
 		if narrow := reduction != "exact64"; narrow != slices.Contains(widened, 1) || narrow != slices.Contains(widened, jump+1) {
 			t.Errorf("%s: steps %v took a second pass, want the first one and the jump among them if words are narrow", reduction, widened)
 		}
-		for range 6 {
+		for range 3 {
 			n, bucket := 2+rng.IntN(3), 100+rng.IntN(5000)
 			gang := gangOf(t, rng, reduction, n, bucket)
 			if got := train(t, gang, 6); got != want || !slices.Equal(gang[0].widened, widened) {
