@@ -36,7 +36,8 @@ type Engine struct {
 	params, m1, m2 device.F32
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
-	momentHash     uint64          // of m1 and m2, taken when they were written
+	written, seen  stateHash       // taken when the state was written, and by the last Digest or Proof
+	witness        bool            // whether parameters are hashed when they are written, and moments when they are read
 	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded
 
 	sum    gradientSum // only the training goroutine uses it

@@ -9,7 +9,6 @@ import (
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -41,29 +40,12 @@ func (e *Engine) install(params, m1, m2 []float32, exponents []int8, s checkpoin
 	e.exponents.install(exponents)
 	e.scalars, e.step = s, noState
 	err := ops.Sync()
-	e.momentHash = e.hashMoments()
+	e.written = stateHash{e.hash(e.params, 0), e.hashMoments()}
 	if err = errors.Join(err, e.sync()); err != nil {
 		return fmt.Errorf("install state at step %d: %w", step, err)
 	}
 	e.step = step
 	return nil
-}
-
-// hashMoments is the moments' part of the state digest. mu is held.
-func (e *Engine) hashMoments() uint64 {
-	n := uint64(e.model.Size())
-	return e.hash(e.m1, n) + e.hash(e.m2, 2*n)
-}
-
-// Digest proves the state that the coming update will read; if wide, with the exponents of the second pass in the place of its own. Only the training
-// goroutine calls it.
-func (e *Engine) Digest(wide bool) ringleader.Digest {
-	return exact.FinishDigest(e.hash(e.params, 0)+e.momentHash+e.hashRest(wide), e.step, e.digest)
-}
-
-// hashRest is the part in the state digest of what follows the moments: exponents and scalars.
-func (e *Engine) hashRest(wide bool) uint64 {
-	return exact.HashWords(append(e.exponents.words(wide), e.scalars.Words()...), uint64(3*e.model.Size()))
 }
 
 // Snapshot is a copy of a state on the host.
@@ -114,9 +96,8 @@ func (e *Engine) stand(step ringleader.Step) (*rpcpb.StateHeader, error) {
 		return nil, fmt.Errorf("holds step %d, not %d", e.step, step)
 	}
 	n := uint64(e.model.Size())
-	sum := e.copier.Hash(e.params, 0) + e.momentHash + e.hashRest(false)
-	s := e.scalars
-	return &rpcpb.StateHeader{Step: int64(step), Digest: exact.FinishDigest(sum, step, e.digest).String(), Parameters: n,
+	digest, s := e.finish(stateHash{e.copier.Hash(e.params, 0), e.written.moments}, false), e.scalars
+	return &rpcpb.StateHeader{Step: int64(step), Digest: digest.String(), Parameters: n,
 		Beta1Power: s.Beta1Power, Beta2Power: s.Beta2Power, Ledger: s.Ledger, Users: s.Users, Tokens: s.Tokens}, e.copier.Sync()
 }
 

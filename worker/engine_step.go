@@ -23,6 +23,7 @@ const (
 	trailerBucket  = 1 << 30
 	greetingBucket = 1<<30 + 1
 	exponentBucket = 1<<30 + 2
+	proofBucket    = 1<<30 + 3
 	settleBucket   = 1 << 31
 )
 
@@ -140,7 +141,7 @@ func (e *Engine) Update(tr *exact.Trailer) error {
 	if _, err := e.model.Update(spread, &st, grad, int64(e.step), int64(e.steps)); err != nil {
 		return &jobError{err} // nothing was changed
 	}
-	e.momentHash = e.hashMoments()
+	e.wrote()
 	if err := e.sync(); err != nil {
 		// The device failed halfway through an update: its state is no state any more.
 		e.step = noState

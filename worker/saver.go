@@ -34,6 +34,7 @@ type saver struct {
 	failed  *rpcpb.AttachRequest              // the newest report of a checkpoint that is skipped, until the leader has answered it
 	share   *share                            // what the manifest is about
 	last    *Snapshot                         // the newest
+	proven  ringleader.Digest                 // of the state that members compared before they copied it; only the training goroutine uses it
 	waiting map[ringleader.Step]chan struct{} // closed when the step's checkpoint is committed
 
 	completing int // manifests being written
@@ -87,8 +88,11 @@ const (
 // stillWriting is why a checkpoint is skipped.
 const stillWriting = "the checkpoint before it is still being written"
 
-// begin snapshots the state and writes it in the background.
+// begin compares the state with the other members', snapshots it and writes it in the background.
 func (s *saver) begin() error {
+	if err := s.prove(s.ctx); err != nil {
+		return err
+	}
 	select {
 	case <-s.idle:
 		return s.start(kindPeriodic)
@@ -112,6 +116,9 @@ func (s *saver) keep() error {
 }
 
 func (s *saver) commit(ctx context.Context, kind saveKind) error {
+	if err := s.prove(ctx); err != nil {
+		return err
+	}
 	if err := s.await(ctx, s.idle); err != nil {
 		return err
 	}
@@ -126,6 +133,12 @@ func (s *saver) commit(ctx context.Context, kind saveKind) error {
 	return s.generation.settle(ctx, done)
 }
 
+// prove compares the states that are to be stored: a difference that shows in the store would cost the job, one that shows here costs a generation.
+func (s *saver) prove(ctx context.Context) (err error) {
+	s.proven, err = s.generation.compare(ctx, proofBucket)
+	return err
+}
+
 // start copies the state and writes it in the background. The caller has the token; the writing gives it back.
 func (s *saver) start(kind saveKind) error {
 	snap, err := s.generation.replica.Snapshot(s.spare())
@@ -133,7 +146,7 @@ func (s *saver) start(kind saveKind) error {
 		s.release()
 		return err
 	}
-	st := &snap.State
+	st, proven := &snap.State, s.proven
 	s.mu.Lock()
 	s.last = snap
 	if s.pending = 0; kind == kindPeriodic {
@@ -142,7 +155,7 @@ func (s *saver) start(kind saveKind) error {
 	s.mu.Unlock()
 	s.background(func(ctx context.Context) {
 		defer s.release()
-		s.write(ctx, st, kind)
+		s.write(ctx, st, proven, kind)
 	})
 	return nil
 }

@@ -2,10 +2,8 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/exact"
 )
 
@@ -47,6 +45,9 @@ func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (ag
 		tr.Raise(f)
 	}
 	tr.SetDigest(g.rank, g.replica.Digest(wide))
+	if err := g.trust(); err != nil {
+		return false, err
+	}
 	if err := g.replica.Reduce(ctx, g.group, tr); err != nil {
 		return false, err
 	}
@@ -82,8 +83,5 @@ func (g *generation) verify(tr *exact.Trailer) (again bool, err error) {
 	if again, err = g.replica.Verify(tr); err != nil {
 		return false, err
 	}
-	if ranks := tr.Disagree(); fenced && len(ranks) > 0 {
-		return false, &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks, How: fmt.Sprintf("state differs from the other members' at step %d (ranks %v)", g.replica.step, ranks)}
-	}
-	return again, nil
+	return again, g.agree(tr)
 }

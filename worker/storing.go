@@ -31,7 +31,7 @@ type share struct {
 const attempts = 3
 
 // write puts this member's parts into the store.
-func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind) {
+func (s *saver) write(ctx context.Context, st *checkpoints.State, proven ringleader.Digest, kind saveKind) {
 	whole := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -42,6 +42,10 @@ func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind)
 	s.mu.Unlock()
 	var sh *share
 	ok := s.persist(ctx, st.Step, kind, func() (err error) { sh, err = s.plan(st, kind); return err })
+	if ok && fenced && sh.digest != proven {
+		ok = false
+		s.spoilt(sh, proven)
+	}
 	ok = ok && s.persist(ctx, st.Step, kind, func() error { return s.adopt(ctx, sh) })
 	for i := 0; ok && i < len(sh.parts); i++ {
 		ok = s.persist(ctx, st.Step, kind, func() error { return s.put(ctx, sh, sh.parts[i]) })
@@ -55,6 +59,16 @@ func (s *saver) write(ctx context.Context, st *checkpoints.State, kind saveKind)
 		s.litter.abandon(st.Step)
 	}
 	s.sweep(whole)
+}
+
+// spoilt: the copy is not of the state that members have compared. If the state itself has changed, the next comparison shows it.
+func (s *saver) spoilt(sh *share, proven ringleader.Digest) {
+	err := fmt.Errorf("the copy of the state has digest %s, the state had %s", sh.digest, proven)
+	if sh.kind == kindPeriodic {
+		s.report(sh.state.Step, err.Error(), kindPeriodic)
+		return
+	}
+	s.generation.leave(err) // the next generation compares first, and copies again
 }
 
 // persist tries a store operation, with growing pauses. What must not be skipped is tried until it works and reported after every

@@ -2,7 +2,10 @@ package fates
 
 import (
 	"errors"
+	"maps"
 	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	seam "github.com/ringleader-dev/ringleader/device"
@@ -16,10 +19,19 @@ type device struct {
 
 	poison  atomic.Bool // the next gradient has a NaN
 	corrupt atomic.Bool // the next state digest is wrong
+	late    atomic.Bool // a moment flips when the next update has begun, after all comparisons
 	broken  atomic.Bool // all that is still asked of it fails
 
 	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
 	conversions atomic.Int64 // to blocks
+	mu     sync.Mutex
+	hashed map[uint64]hashed // the state's words, by the index of the first
+}
+
+// hashed is a part of the state, and a lane that has access to it.
+type hashed struct {
+	seam.F32
+	by seam.Lane
 }
 
 func (c *cluster) device() *device {
@@ -28,7 +40,7 @@ func (c *cluster) device() *device {
 	if err != nil {
 		c.Fatal(err)
 	}
-	d := &device{Device: dev}
+	d := &device{Device: dev, hashed: map[uint64]hashed{}}
 	c.devices = append(c.devices, d)
 	return d
 }
@@ -85,10 +97,36 @@ func (d *device) converts() {
 	}
 }
 
+func (l *lane) FromFixed(x seam.F32, acc seam.I64, divisor float64) {
+	if l.d.late.CompareAndSwap(true, false) {
+		l.d.flip(true)
+	}
+	l.Lane.FromFixed(x, acc, divisor)
+}
+
 func (l *lane) Hash(x seam.F32, first uint64) uint64 {
+	l.d.mu.Lock()
+	l.d.hashed[first] = hashed{x, l.Lane}
+	l.d.mu.Unlock()
 	h := l.Lane.Hash(x, first)
 	if l.d.corrupt.CompareAndSwap(true, false) {
 		h++
 	}
 	return h
+}
+
+// flip flips a bit of a word of the state that is not 0: of the parameters, or of the second moments. The worker waits between two steps.
+func (d *device) flip(moment bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	firsts := slices.Sorted(maps.Keys(d.hashed))
+	part := d.hashed[firsts[0]]
+	if moment {
+		part = d.hashed[firsts[len(firsts)-1]]
+	}
+	words := make([]float32, part.N)
+	seam.Download(part.by, words, part.F32)
+	at := slices.IndexFunc(words, func(w float32) bool { return w != 0 })
+	flipped := math.Float32frombits(math.Float32bits(words[at]) ^ 1<<22)
+	seam.Upload(part.by, part.Slice(at, at+1), []float32{flipped})
 }

@@ -40,6 +40,7 @@ func TestFates(t *testing.T) {
 		{"a device breaks", deviceBreaks},
 		{"a state is corrupted", stateCorrupted},
 		{"two states differ", twoDiffer},
+		{"two states differ, and nobody can tell", nobodyCanTell},
 		{"paused and resumed", pausedAndResumed},
 		{"the store is away for a while", storeAway},
 		{"the store is away at the end, and a member dies", storeAwayAtEnd},
@@ -198,7 +199,7 @@ func stateCorrupted(c *cluster) *rpcpb.JobInfo {
 	return j
 }
 
-// twoDiffer: nobody can tell who of two is wrong. Neither state is used, whoever noticed first: the newest checkpoint is.
+// twoDiffer: of two members, the one whose state is not what it has written knows that it is wrong, and gets the other's.
 func twoDiffer(c *cluster) *rpcpb.JobInfo {
 	dev := c.device()
 	w0, w1 := c.worker("w0", 6), c.workerOn(dev, "w1", 6)
@@ -208,9 +209,28 @@ func twoDiffer(c *cluster) *rpcpb.JobInfo {
 	dev.corrupt.Store(true)
 	c.goOn(6, w0, w1)
 	j, _ = c.succeed(j)
+	if g := j.Generations[len(j.Generations)-1]; len(j.Generations) != 2 || len(g.Members) != 2 || g.FirstStep != 6 {
+		c.Errorf("generations %v: want a second one of both from step 6", j.Generations)
+	}
+	c.wantHistory(j, "worker w1: rank 1: state changed in memory")
+	return j
+}
+
+// nobodyCanTell: a member applied an update to a moment that flipped after it was compared, and both states are what was written. Neither is used, whoever
+// noticed first: the newest checkpoint is.
+func nobodyCanTell(c *cluster) *rpcpb.JobInfo {
+	dev := c.device()
+	w0, w1 := c.worker("w0", 6), c.workerOn(dev, "w1", 6)
+	j := c.submit(2)
+	c.at(6, w0, w1)
+	c.says(j, "step 4 committed")
+	dev.late.Store(true)
+	c.goOn(6, w0, w1)
+	j, _ = c.succeed(j)
 	if g := j.Generations[len(j.Generations)-1]; len(j.Generations) != 2 || len(g.Members) != 2 || g.FirstStep != 4 {
 		c.Errorf("generations %v: want a second one of both from step 4", j.Generations)
 	}
+	c.wantHistory(j, "rank 0 has ", ", rank 1 has ", "no worker holds the state")
 	return j
 }
 

@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"github.com/ringleader-dev/ringleader"
+	"github.com/ringleader-dev/ringleader/exact"
+)
+
+// stateHash is what a state's words contribute to its digest.
+type stateHash struct{ params, moments uint64 }
+
+// Witness makes the engine keep a full record of the state that it writes, and compare it with what it reads: two members that differ need to know
+// whose memory has changed, and of three the others tell. It costs one more hash of the state in every step.
+func (e *Engine) Witness(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if on && !e.witness {
+		e.written.params = e.hash(e.params, 0) // it was not kept
+	}
+	e.witness = on
+}
+
+// Digest proves the state that the coming update will read. Moments are taken for what was written, unless there is a witness: a change shows in the
+// digest of the next step, and is in nobody else's state. If wide, the exponents of the second pass are in the place of the state's own. Only the training
+// goroutine calls it.
+func (e *Engine) Digest(wide bool) ringleader.Digest {
+	e.seen = stateHash{e.hash(e.params, 0), e.written.moments}
+	if e.witness {
+		e.seen.moments = e.hashMoments()
+	}
+	return e.finish(e.seen, wide)
+}
+
+// Proof is the digest of every word that is held: what a checkpoint stores.
+func (e *Engine) Proof() ringleader.Digest {
+	e.seen = stateHash{e.hash(e.params, 0), e.hashMoments()}
+	return e.finish(e.seen, false)
+}
+
+// changed reports whether what Digest or Proof has read is not what was written, as far as there is a record of that.
+func (e *Engine) changed() bool {
+	return e.seen.moments != e.written.moments || e.witness && e.seen.params != e.written.params
+}
+
+// wrote records the state that an update has written. mu is held.
+func (e *Engine) wrote() {
+	e.written.moments = e.hashMoments()
+	if e.witness {
+		e.written.params = e.hash(e.params, 0)
+	}
+}
+
+// hashMoments is the moments' part of the state digest.
+func (e *Engine) hashMoments() uint64 {
+	n := uint64(e.model.Size())
+	return e.hash(e.m1, n) + e.hash(e.m2, 2*n)
+}
+
+// finish is the digest of a state with the present step, exponents and scalars.
+func (e *Engine) finish(h stateHash, wide bool) ringleader.Digest {
+	rest := exact.HashWords(append(e.exponents.words(wide), e.scalars.Words()...), uint64(3*e.model.Size()))
+	return exact.FinishDigest(h.params+h.moments+rest, e.step, e.digest)
+}
