@@ -202,9 +202,9 @@ func TestNewerVersion(t *testing.T) {
 	store := mem.New()
 	mustSave(t, store, "", tiny(1))
 	name := mustSave(t, store, "", tiny(2)) + "/manifest.json"
-	store.Set(name, reseal(bytes.Replace(store.Bytes(name), []byte(`"version": 1`), []byte(`"version": 2`), 1)))
+	store.Set(name, reseal(bytes.Replace(store.Bytes(name), []byte(`"version": 2`), []byte(`"version": 3`), 1)))
 	_, _, _, err := checkpoints.LoadNewest(t.Context(), store, "")
-	wantError(t, err, checkpoints.ErrVersion, "2, this program reads 1")
+	wantError(t, err, checkpoints.ErrVersion, "3, this program reads 2")
 }
 
 // A copy under another name is loaded; one under the name of another checkpoint is refused.

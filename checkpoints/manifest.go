@@ -19,7 +19,7 @@ import (
 )
 
 // ManifestVersion is the version of the layout that this package writes and the only one that it reads.
-const ManifestVersion = 1
+const ManifestVersion = 2
 
 // ErrVersion: a checkpoint of a version that this program does not read. It is not damaged, so nothing falls back from it to an older one.
 var ErrVersion = errors.New("unknown version of the manifest")

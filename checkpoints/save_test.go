@@ -305,7 +305,7 @@ func TestManifestStrict(t *testing.T) {
 		"space":    func(b []byte) []byte { return append(b, ' ') },
 		"case":     func(b []byte) []byte { return bytes.Replace(b, []byte(`"step"`), []byte(`"Step"`), 1) },
 		"unknown":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"step"`), []byte(`"more": 1, "step"`), 1) },
-		"version":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"version": 1`), []byte(`"version": 2`), 1) },
+		"version":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"version": 2`), []byte(`"version": 3`), 1) },
 		"no JSON":  func(b []byte) []byte { return b[1:] },
 		"volatile": func(b []byte) []byte { return bytes.Replace(b, []byte("host-a"), []byte("host-b"), 1) },
 	} {
@@ -315,9 +315,9 @@ func TestManifestStrict(t *testing.T) {
 		}
 	}
 	// With a sum that is right, too: one content has one spelling, and a newer version is told from damage.
-	for what, want := range map[string]error{`"more": 1, "version": 1`: checkpoints.ErrCorrupt, `"Version": 1`: checkpoints.ErrCorrupt,
-		`"version":  1`: checkpoints.ErrCorrupt, `"version": 2`: checkpoints.ErrVersion, `"version": "1"`: checkpoints.ErrCorrupt} {
-		_, err := checkpoints.DecodeManifest(reseal(bytes.Replace(good, []byte(`"version": 1`), []byte(what), 1)))
+	for what, want := range map[string]error{`"more": 1, "version": 2`: checkpoints.ErrCorrupt, `"Version": 2`: checkpoints.ErrCorrupt,
+		`"version":  2`: checkpoints.ErrCorrupt, `"version": 3`: checkpoints.ErrVersion, `"version": "2"`: checkpoints.ErrCorrupt} {
+		_, err := checkpoints.DecodeManifest(reseal(bytes.Replace(good, []byte(`"version": 2`), []byte(what), 1)))
 		wantError(t, err, want)
 	}
 	m, err := checkpoints.DecodeManifest(good)

@@ -42,9 +42,13 @@ func referenceDigest(st *checkpoints.State) uint64 {
 	golden := new(big.Int).SetUint64(0x9E3779B97F4A7C15)
 	word := new(big.Int).Lsh(big.NewInt(1), 64)
 	sum := new(big.Int)
+	half := new(big.Int).Lsh(big.NewInt(1), 32)
 	for i, w := range words {
-		place := new(big.Int).Mul(big.NewInt(int64(i)), golden)
-		sum.Add(sum, mix(place.Mod(place, word).Xor(place, big.NewInt(int64(w)))))
+		place := new(big.Int).Mul(big.NewInt(int64(i+1)), golden)
+		high, low := new(big.Int).DivMod(place.Mod(place, word), half, new(big.Int))
+		factor, mask := new(big.Int).DivMod(high.Mul(high, low), half, new(big.Int))
+		factor.SetBit(factor, 0, 1)
+		sum.Add(sum, factor.Mul(factor, mask.Xor(mask, big.NewInt(int64(w)))))
 	}
 	h := mix(sum.Add(sum, golden))
 	for _, v := range []uint64{uint64(st.Step), uint64(st.Job)} {

@@ -112,10 +112,17 @@ extern "C" __global__ void __launch_bounds__(256) adamw(float *p, float *m, floa
   p[i] = __fsub_rn(p[i], __fmul_rn(lr, __fadd_rn(ratio, __fmul_rn(decay, p[i]))));
 }
 
+// word_hash is exact.WordHash.
+__device__ __forceinline__ uint64_t word_hash(uint32_t w, uint64_t i) {
+  uint64_t x = (i + 1) * GOLDEN;
+  uint64_t k = static_cast<uint64_t>(static_cast<uint32_t>(x)) * (x >> 32);
+  return static_cast<uint64_t>(w ^ static_cast<uint32_t>(k)) * (k >> 32 | 1);
+}
+
 // *sum += the hashes of the words of x, the first of which has index first. Integers: any order gives the same.
 extern "C" __global__ void __launch_bounds__(256) hash(uint64_t *sum, const uint32_t *x, int64_t n, uint64_t first) {
   uint64_t s = 0;
-  for (int64_t i = element(); i < n; i += static_cast<int64_t>(gridDim.x) * 256) s += mix(static_cast<uint64_t>(x[i]) ^ ((first + static_cast<uint64_t>(i)) * GOLDEN));
+  for (int64_t i = element(); i < n; i += static_cast<int64_t>(gridDim.x) * 256) s += word_hash(x[i], first + static_cast<uint64_t>(i));
   s = warp_sum(s);
   if (threadIdx.x % 32 == 0) atomicAdd(reinterpret_cast<unsigned long long *>(sum), static_cast<unsigned long long>(s));
 }
