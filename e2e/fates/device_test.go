@@ -24,8 +24,8 @@ type device struct {
 
 	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
 	conversions atomic.Int64 // to blocks
-	mu     sync.Mutex
-	hashed map[uint64]hashed // the state's words, by the index of the first
+	mu          sync.Mutex
+	hashed      map[uint64]hashed // the state's words, by the index of the first
 }
 
 // hashed is a part of the state, and a lane that has access to it.
