@@ -147,10 +147,14 @@ func (g *Group) receiveAll(ctx context.Context, r round, ready chan<- struct{}) 
 	return true
 }
 
-// failed ends the group because a call on the link to n did not succeed. Nobody is to blame if it was the caller who gave up.
+// failed ends the group because a call on the link to n did not succeed. If it was the caller who gave up, nobody is to blame but whom the cause of that names.
 func (g *Group) failed(ctx context.Context, n *neighbour, err error) {
 	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
-		g.end(&Fault{How: "operation was given up", Err: context.Cause(ctx)})
+		fault, cause := (*Fault)(nil), context.Cause(ctx)
+		if !errors.As(cause, &fault) {
+			fault = &Fault{How: "operation was given up", Err: cause}
+		}
+		g.end(fault)
 		return
 	}
 	g.end(g.linkFault(n, err))

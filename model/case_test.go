@@ -128,7 +128,7 @@ func (s *setup) rows(t testing.TB, m device.Mat) []float32 {
 func (s *setup) gradient(t testing.TB, b *dataset.Batch) ([]float32, Result) {
 	t.Helper()
 	params, grad := s.upload(t, "params", s.params), s.upload(t, "grad", make([]float32, s.m.Size()))
-	res, err := s.run.Gradient(params, grad, b)
+	res, err := s.run.Gradient(params, grad, b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (r *Runner) sums() device.F64 { return r.constants.Slice(r.constants.N-2, r
 
 // Gradient adds the gradient of the shard's loss, summed over the users of b, to grad, and returns the loss. params and grad have Size elements. A
 // batch in which no user has a target changes nothing. After an error grad is not to be used.
-func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch) (Result, error) {
+func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch, final Final) (Result, error) {
 	if err := r.check(params, b); err != nil {
 		return Result{}, fmt.Errorf("compute gradient: %w", err)
 	}
@@ -91,13 +91,13 @@ func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch) (Result, er
 	if res.Users = r.goal.aim(b, r.m); res.Users == 0 {
 		return res, nil
 	}
-	if err := r.gradient(params, grad, b, &res); err != nil {
+	if err := r.gradient(params, grad, b, final, &res); err != nil {
 		return Result{}, fmt.Errorf("compute gradient of step %d, shard %d: %w", b.Step, b.Shard, err)
 	}
 	return res, nil
 }
 
-func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result) error {
+func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, final Final, res *Result) error {
 	if err := r.goal.gather(b, r.m.sizes.items, r.logQ, r.m.what.Loss.LogQ); err != nil {
 		return err
 	}
@@ -108,17 +108,16 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, res *Result
 		Runner: r, params: params, grad: grad, rate: float32(r.m.what.Model.Dropout),
 		step: uint64(b.Step), shard: uint64(b.Shard),
 	}
-	return p.descend(res)
+	return p.descend(final, res)
 }
 
 // descend goes forward, through the loss, and back. Items that came embedded (see EncodedGradient) have no tower.
-func (p *pass) descend(res *Result) error {
+func (p *pass) descend(final Final, res *Result) error {
 	var theta [1]float32
 	device.Download(p.lane, theta[:], p.m.net.theta.vec(p.params))
 	x := p.blocks(p.encode(), p.finalNorm())
 	p.head()
-	tower := p.m.sizes.encoded == 0
-	if tower {
+	if p.m.tower() {
 		p.itemTower()
 	}
 
@@ -127,19 +126,29 @@ func (p *pass) descend(res *Result) error {
 	p.loss = p.goal.describe(&p.ws, p.in.segments, float32(1/tau))
 	p.lane.DenseAllAction(p.sums(), p.ws.output.y, p.ws.items.y, &p.loss)
 
-	if tower {
+	span := 0
+	done := func() {
+		final.tell(span)
+		span++
+	}
+	if p.m.tower() {
 		p.itemTowerBackward()
+		done()
 	}
 	p.headBackward(x)
+	done()
 	for i := len(p.ws.blocks) - 1; i >= 0; i-- {
 		p.blockBackward(i)
+		done()
 	}
 	p.encodeBackward()
+	done()
 
 	var sums [2]float64
 	device.Download(p.lane, sums[:], p.sums())
 	res.Loss = sums[0]
 	p.addTemperature(float64(theta[0]), sums[1])
+	done()
 	return p.lane.Sync()
 }
 

@@ -82,15 +82,15 @@ func TestGradientRefuses(t *testing.T) {
 	} {
 		b := randomBatch(random(4), s.m, 5, 4)
 		change(b)
-		if _, err := s.run.Gradient(params, grad, b); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.run.Gradient(params, grad, b, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
 	b := randomBatch(random(4), s.m, 5, 4)
-	if _, err := s.run.Gradient(params.Slice(1, params.N), grad, b); err == nil {
+	if _, err := s.run.Gradient(params.Slice(1, params.N), grad, b, nil); err == nil {
 		t.Error("too few parameters: no error")
 	}
-	if _, err := s.run.Gradient(params, grad.Slice(1, grad.N), b); err == nil {
+	if _, err := s.run.Gradient(params, grad.Slice(1, grad.N), b, nil); err == nil {
 		t.Error("too short a gradient: no error")
 	}
 	if err := s.run.Users(params, b, make([]float32, 3)); err == nil {
@@ -107,11 +107,11 @@ func TestGradientRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bare.Close()
-	if _, err := bare.Gradient(params, grad, b); err == nil || !strings.Contains(err.Error(), "log Q of 0 items, want 20") {
+	if _, err := bare.Gradient(params, grad, b, nil); err == nil || !strings.Contains(err.Error(), "log Q of 0 items, want 20") {
 		t.Errorf("without log Q: %v", err)
 	}
 	// The runner is as good as before.
-	if _, err := s.run.Gradient(params, grad, b); err != nil {
+	if _, err := s.run.Gradient(params, grad, b, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,7 +15,8 @@ import (
 // Engine computes a job's updates on one device: it owns the state and the lanes, sums the gradients of shards, and applies the sum. It
 // knows nothing of the gang, nor where a shard's users come from: that is its Gradients' business. A step is
 //
-//	Compute   the gradients of this member's shards, summed on each lane
+//	Begin
+//	Compute   the gradients of this member's shards, summed on each lane; beside it, SumEarly
 //	Digest    proves the state that they were computed from
 //	Reduce    sums over lanes, then over members
 //	Verify    refuses a sum that no update may read, or wants all of this again, wider
@@ -29,6 +30,7 @@ type Engine struct {
 	model  *model.Model
 	steps  ringleader.Step // of the whole job
 	lanes  []*lane
+	spare  *lane       // for SumEarly, beside them
 	copier device.Lane // copies the state out beside the lanes that train; mu guards it
 
 	// The state. mu is held during an update, while a state is replaced and while it is copied out.
@@ -58,8 +60,11 @@ type EngineConfig struct {
 const noState ringleader.Step = -1
 
 // OpenEngine reserves the memory of the state and the lanes. There is no state yet.
-func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
-	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucketElements}
+func OpenEngine(cfg EngineConfig) (*Engine, error) { return openEngine(cfg, bucketElements) }
+
+// openEngine: buckets are whole blocks of exponents.
+func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {
+	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucket}
 	defer func() {
 		if err != nil {
 			e.Close()
@@ -80,6 +85,11 @@ func OpenEngine(cfg EngineConfig) (_ *Engine, err error) {
 	if e.copier, err = e.dev.NewLane(cfg.Beat); err != nil {
 		return nil, fmt.Errorf("open lane of %s: %w", e.dev.Name(), err)
 	}
+	ops, err := e.dev.NewLane(cfg.Beat)
+	if err != nil {
+		return nil, fmt.Errorf("open lane of %s: %w", e.dev.Name(), err)
+	}
+	e.spare = &lane{index: e.dev.Lanes(), ops: ops}
 	for i := range e.dev.Lanes() {
 		l, err := e.openLane(&cfg, i)
 		if err != nil {
@@ -100,10 +110,12 @@ func (e *Engine) Close() {
 		_ = e.copier.Close()
 		e.copier = nil
 	}
-	for _, l := range e.lanes {
-		l.close(e.dev)
+	for _, l := range append(e.lanes, e.spare) {
+		if l != nil {
+			l.close(e.dev)
+		}
 	}
-	e.lanes = nil
+	e.lanes, e.spare = nil, nil
 	if e.sum != nil {
 		e.sum.free()
 		e.sum = nil

@@ -35,11 +35,11 @@ type ringSum[T device.Number] func(group *allreduce.Group, ctx context.Context, 
 // fixed is exact64.
 type fixed struct{ limit float32 }
 
-func (c fixed) add(l *lane, sum device.I64) bool {
-	device.Zero(l.ops, l.bad)
-	l.ops.ToFixed(sum, l.grad, c.limit, l.bad)
-	return l.allGood()
+func (c fixed) add(l *lane, sum device.I64, grad device.F32, _ int) {
+	l.ops.ToFixed(sum, grad, c.limit, l.bad)
 }
+
+func (c fixed) good(l *lane) bool { return l.allGood() }
 
 func (c fixed) limits() func(int) float32 { return func(int) float32 { return c.limit } }
 
@@ -71,12 +71,14 @@ type blocks[W blockWord] struct {
 	over      ringSum[W]
 }
 
-func (c *blocks[W]) add(l *lane, sum device.Buf[W]) bool {
-	l.ops.RaiseExponents(c.exponents.seen[l.index], l.grad)
-	device.Zero(l.ops, l.bad)
-	c.to(l.ops, sum, l.grad, c.exponents.used, c.fraction, l.bad)
-	return l.allGood()
+func (c *blocks[W]) add(l *lane, sum device.Buf[W], grad device.F32, lo int) {
+	first := lo / exact.BlockElements // buckets are whole blocks, but for the last
+	last := first + exact.Blocks(grad.N)
+	l.ops.RaiseExponents(c.exponents.seen[l.index].Slice(first, last), grad)
+	c.to(l.ops, sum, grad, c.exponents.used.Slice(first, last), c.fraction, l.bad)
 }
+
+func (c *blocks[W]) good(l *lane) bool { return l.allGood() }
 
 func (c *blocks[W]) limits() func(int) float32 {
 	used := c.exponents.by(c.exponents.wide)
@@ -102,9 +104,13 @@ func (c *blocks[W]) mean(l *lane, grad device.F32, sum device.Buf[W], host []W, 
 // plain is float32 and bfloat16: sums that are rounded, and depend on who adds what.
 type plain struct{ over ringSum[float32] }
 
-func (plain) add(l *lane, sum device.F32) bool {
+func (plain) add(l *lane, sum, grad device.F32, _ int) {
+	to := device.Matrix(sum, 1, sum.N)
+	l.ops.Add(to, to, device.Matrix(grad, 1, sum.N))
+}
+
+func (plain) good(l *lane) bool {
 	square := l.ops.SquaredNorm(l.grad)
-	l.ops.Add(device.Matrix(sum, 1, sum.N), device.Matrix(sum, 1, sum.N), device.Matrix(l.grad, 1, sum.N))
 	return !math.IsNaN(square) && !math.IsInf(square, 0)
 }
 

@@ -11,8 +11,8 @@ import (
 // Gradients computes gradients of shards, one after another, on one lane.
 type Gradients interface {
 	// Gradient adds the gradient of a shard's loss for the update from step to step+1, summed over its users, to grad. params and
-	// grad are flat vectors of the model's size. The result depends on nothing but its arguments.
-	Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard) (ShardResult, error)
+	// grad are flat vectors of the model's size. The result depends on nothing but these arguments. final is told what is complete of it.
+	Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error)
 	// Close releases its memory; the lane stays open.
 	Close()
 }
@@ -33,7 +33,8 @@ type lane struct {
 	ops       device.Lane
 	gradients Gradients
 	grad      device.F32 // one shard's gradient
-	bad       device.I64 // NaN and overflow counts of one conversion
+	bad       device.I64 // NaN and overflow counts of one shard
+	added     int        // buckets of the present shard that are in the sum already
 }
 
 func (e *Engine) openLane(cfg *EngineConfig, index int) (*lane, error) {
@@ -69,21 +70,28 @@ func (l *lane) close(dev device.Device) {
 	_ = l.ops.Close()
 }
 
-// shard adds one shard's gradient for the coming update.
-func (l *lane) shard(e *Engine, s ringleader.Shard) (ShardResult, error) {
+// shard adds one shard's gradient for the coming update. last tells whether it is the lane's last one in this pass, as far as is known: once it is, what is
+// complete of it is handed on.
+func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResult, error) {
 	device.Zero(l.ops, l.grad)
-	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s)
+	device.Zero(l.ops, l.bad)
+	l.added = 0
+	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s, func(span int) {
+		if last() {
+			e.sum.add(l, span+1, true)
+		}
+	})
 	if err != nil {
 		return res, fmt.Errorf("shard %d: %w", s, err)
 	}
 	res.nan, res.overflow = -1, -1
-	if !e.sum.add(l) {
+	if e.sum.add(l, e.sum.all(), false); !e.sum.good(l) {
 		l.blame(e, &res)
 	}
 	return res, l.ops.Sync()
 }
 
-// allGood tells whether a conversion counted nothing bad (waits).
+// allGood tells whether conversions counted nothing bad (waits).
 func (l *lane) allGood() bool {
 	var bad [2]int64
 	device.Download(l.ops, bad[:], l.bad)

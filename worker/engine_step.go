@@ -32,22 +32,29 @@ func (e *Engine) NewTrailer(size int) *exact.Trailer {
 	return exact.NewTrailer(size, e.what.Shards, (e.model.Size()+e.bucket-1)/e.bucket)
 }
 
-// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum. wide says that Verify wanted it again.
-func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard, wide bool) error {
+// Begin begins a pass; wide says that Verify wanted it again.
+func (e *Engine) Begin(wide bool) {
 	e.exponents.begin(e.lanes, wide)
+	e.sum.begin()
+}
+
+// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum.
+func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard) error {
 	var next atomic.Int64
+	last := func() bool { return int(next.Load()) >= len(shards) }
 	var mu sync.Mutex // of tr and first
 	var first error
 	var wg sync.WaitGroup
 	for _, l := range e.lanes {
 		wg.Go(func() {
+			defer e.sum.finish(l)
 			e.sum.reset(l)
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(shards) {
 					return
 				}
-				res, err := l.shard(e, shards[i])
+				res, err := l.shard(e, shards[i], last)
 				mu.Lock()
 				if err == nil {
 					record(tr, shards[i], res)
@@ -83,7 +90,13 @@ func record(tr *exact.Trailer, s ringleader.Shard, res ShardResult) {
 	}
 }
 
-// Reduce sums the gradient and the trailer over lanes and members, and checks both.
+// SumEarly may run beside Compute: it sums what is complete of the gradient over lanes and members, for as long as there are shards being computed. It ends when Compute does, or
+// with the group or ctx.
+func (e *Engine) SumEarly(ctx context.Context, group *allreduce.Group) error {
+	return e.sum.early(ctx, group)
+}
+
+// Reduce sums the rest of the gradient, and the trailer, over lanes and members, and checks both.
 func (e *Engine) Reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error {
 	if err := e.sum.reduce(ctx, group, tr); err != nil {
 		return err

@@ -2,25 +2,35 @@ package worker
 
 import (
 	"context"
-	"iter"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/exact"
+	"github.com/ringleader-dev/ringleader/model"
 )
 
-// gradientSum is the gradient on its way from shards to the mean: summed on each lane, over lanes, over members. Lanes are told apart by their index.
+// gradientSum is the gradient on its way from shards to the mean: summed on each lane, over lanes, over members. It goes bucket by bucket, in the order in
+// which a backward completes them, so that the first ones travel while the last shards are still computed. Lanes are told apart by their index.
 type gradientSum interface {
-	// reset begins a lane's sum, add adds the gradient of a shard to it and tells whether every element could be. limits are the magnitudes from which
-	// on one cannot be, by element; most is the largest that they can ever be.
+	// begin begins a pass, and reset a lane's sum.
+	begin()
 	reset(l *lane)
-	add(l *lane) bool
+	// add adds what there is of the gradient of a shard, once spans of the model have been completed, as far as it has not; all is all of it. If last, nothing more follows from this lane.
+	add(l *lane, spans int, last bool)
+	all() int
+	// finish says that nothing more follows from the lane in this pass.
+	finish(l *lane)
+	// good tells whether every element of the lane's shard could be summed (waits). limits are the magnitudes from which on one cannot be, by element;
+	// most is the largest that they can ever be.
+	good(l *lane) bool
 	limits() func(i int) float32
 	most() float32
-	// reduce sums over lanes and members, and records in the trailer what check wants to see.
+	// early sums buckets over lanes and members as they become complete, until all are; reduce sums the rest, and records in the trailer what check wants to see.
+	early(ctx context.Context, group *allreduce.Group) error
 	reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error
 	check(tr *exact.Trailer) error
 	// mean writes elements lo..hi-1 of the sum, divided by the number of users, to grad.
@@ -30,7 +40,9 @@ type gradientSum interface {
 
 // codec is how a job's gradients travel: as words of one type. Methods are called by several lanes at a time.
 type codec[T device.Number] interface {
-	add(l *lane, sum device.Buf[T]) bool
+	// add adds a part of the lane's gradient, which begins at element lo, to that of its sum.
+	add(l *lane, sum device.Buf[T], grad device.F32, lo int)
+	good(l *lane) bool
 	limits() func(i int) float32
 	most() float32
 	ring(ctx context.Context, group *allreduce.Group, step ringleader.Step, bucket uint32, part []T) error
@@ -46,21 +58,57 @@ type sums[T device.Number] struct {
 	engine *Engine
 	host   []T             // what the ring sums
 	lanes  []device.Buf[T] // each lane's sum over its shards
-	parts  [][]T           // each lane's room on the host for a piece of another one's sum
+	parts  [][]T           // room on the host for a piece of a lane's sum: for each lane, and the spare one
+
+	buckets []bucket // in the order in which they travel
+	after   []int    // how many of them are complete after so many spans
+	next    int      // the first that has not been summed over members
+	totals  []int64  // of what this member put into each, by number
+
+	mu      sync.Mutex
+	added   []int         // buckets that each lane will add nothing more to
+	changed chan struct{} // of capacity 1
 }
+
+// bucket is elements lo..hi-1, summed under a number.
+type bucket struct{ number, lo, hi int }
 
 func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 	n := e.model.Size()
-	s := &sums[T]{codec: c, engine: e, host: make([]T, n)}
+	s := &sums[T]{codec: c, engine: e, host: make([]T, n), added: make([]int, e.dev.Lanes()), changed: make(chan struct{}, 1)}
+	s.buckets, s.after = cut(n, e.bucket, e.model.Spans())
+	s.totals = make([]int64, len(s.buckets))
 	for range e.dev.Lanes() {
 		sum, err := device.Alloc[T](e.dev, n)
 		if err != nil {
 			s.free()
 			return nil, err
 		}
-		s.lanes, s.parts = append(s.lanes, sum), append(s.parts, make([]T, min(n, device.Piece)))
+		s.lanes = append(s.lanes, sum)
+	}
+	for range len(s.lanes) + 1 {
+		s.parts = append(s.parts, make([]T, min(n, device.Piece)))
 	}
 	return s, nil
+}
+
+// cut cuts n elements into buckets of a size, and says how many of them are complete after so many spans. All members find the same.
+func cut(n, size int, spans []model.Span) (buckets []bucket, after []int) {
+	left := make([]int, (n+size-1)/size) // elements of each that are not complete
+	for b := range left {
+		left[b] = min(size, n-b*size)
+	}
+	after = []int{0}
+	for _, s := range spans {
+		for b := s.Lo / size; b*size < s.Hi; b++ {
+			left[b] -= min(s.Hi, (b+1)*size) - max(s.Lo, b*size)
+			if left[b] == 0 {
+				buckets = append(buckets, bucket{b, b * size, min((b+1)*size, n)})
+			}
+		}
+		after = append(after, len(buckets))
+	}
+	return buckets, after
 }
 
 func (s *sums[T]) free() {
@@ -70,19 +118,94 @@ func (s *sums[T]) free() {
 	s.lanes = nil
 }
 
+func (s *sums[T]) begin() {
+	s.next = 0
+	clear(s.added)
+}
+
 func (s *sums[T]) reset(l *lane) { device.Zero(l.ops, s.lanes[l.index]) }
 
-func (s *sums[T]) add(l *lane) bool { return s.codec.add(l, s.lanes[l.index]) }
+func (s *sums[T]) all() int { return len(s.after) - 1 }
+
+func (s *sums[T]) add(l *lane, spans int, last bool) {
+	to := s.after[spans]
+	for _, b := range s.buckets[l.added:max(to, l.added)] {
+		s.codec.add(l, s.lanes[l.index].Slice(b.lo, b.hi), l.grad.Slice(b.lo, b.hi), b.lo)
+	}
+	l.added = max(to, l.added)
+	if last && to > 0 {
+		s.advance(l, to)
+	}
+}
+
+func (s *sums[T]) finish(l *lane) { s.advance(l, len(s.buckets)) }
+
+// advance says that a lane adds nothing more to the first so many buckets.
+func (s *sums[T]) advance(l *lane, to int) {
+	_ = l.ops.Sync() // waits for what was issued; an error stays with the lane, and ends the step before the sum is used
+	s.mu.Lock()
+	s.added[l.index] = to
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// complete counts the buckets that all lanes have added to.
+func (s *sums[T]) complete() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Min(s.added)
+}
+
+func (s *sums[T]) early(ctx context.Context, group *allreduce.Group) error {
+	for {
+		complete := s.complete()
+		if complete == len(s.buckets) {
+			return nil // then all lanes are free to help
+		}
+		if s.next == complete {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-s.changed:
+			}
+			continue
+		}
+		b := s.buckets[s.next]
+		part := s.host[b.lo:b.hi]
+		for at := 0; at < len(part); at += device.Piece {
+			s.gather(s.engine.spare, part[at:min(at+device.Piece, len(part))], b.lo+at)
+		}
+		if err := s.engine.spare.ops.Sync(); err != nil {
+			return err
+		}
+		s.totals[b.number], _ = s.codec.total(part)
+		if err := s.send(ctx, group, b); err != nil {
+			return err
+		}
+	}
+}
+
+// send sums a bucket over members.
+func (s *sums[T]) send(ctx context.Context, group *allreduce.Group, b bucket) error {
+	s.next++
+	return s.ring(ctx, group, s.engine.step, uint32(b.number), s.host[b.lo:b.hi])
+}
 
 func (s *sums[T]) reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error {
-	for b, part := range inBuckets(s.host, s.engine.bucket) {
-		at := b * s.engine.bucket
-		s.engine.spread(len(part), func(l *lane, lo, hi int) { s.gather(l, part[lo:hi], at+lo) })
-		if total, exact := s.total(part); exact {
-			tr.SetBucketSum(b, total)
-		}
-		if err := s.ring(ctx, group, s.engine.step, uint32(b), part); err != nil {
+	for _, b := range s.buckets[s.next:] {
+		part := s.host[b.lo:b.hi]
+		s.engine.spread(len(part), func(l *lane, lo, hi int) { s.gather(l, part[lo:hi], b.lo+lo) })
+		s.totals[b.number], _ = s.total(part)
+		if err := s.send(ctx, group, b); err != nil {
 			return err
+		}
+	}
+	if _, exact := s.codec.total(nil); exact {
+		for b, total := range s.totals {
+			tr.SetBucketSum(b, total)
 		}
 	}
 	return nil
@@ -101,12 +224,12 @@ func (s *sums[T]) gather(l *lane, dst []T, at int) {
 }
 
 func (s *sums[T]) check(tr *exact.Trailer) error {
-	for b, part := range inBuckets(s.host, s.engine.bucket) {
-		total, exact := s.total(part)
+	for _, b := range s.buckets {
+		total, exact := s.total(s.host[b.lo:b.hi])
 		if !exact {
 			return nil
 		}
-		if err := tr.CheckBucketSum(b, total); err != nil {
+		if err := tr.CheckBucketSum(b.number, total); err != nil {
 			return err
 		}
 	}
@@ -128,17 +251,4 @@ func (s *sums[T]) total(part []T) (int64, bool) {
 
 func (s *sums[T]) mean(l *lane, grad device.F32, lo, hi int, users int64) {
 	s.codec.mean(l, grad.Slice(lo, hi), s.lanes[l.index].Slice(lo, hi), s.host[lo:hi], lo, users)
-}
-
-// inBuckets cuts a flat vector into buckets of so many elements.
-func inBuckets[T any](flat []T, bucket int) iter.Seq2[int, []T] {
-	return func(yield func(int, []T) bool) {
-		b := 0
-		for part := range slices.Chunk(flat, bucket) {
-			if !yield(b, part) {
-				return
-			}
-			b++
-		}
-	}
 }

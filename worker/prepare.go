@@ -72,7 +72,8 @@ func (a *agent) warm(ctx context.Context, id ringleader.JobID, spec job.Spec) er
 		shards = append(shards, ringleader.Shard(s))
 	}
 	tr := r.NewTrailer(1)
-	if err := r.Compute(ctx, tr, shards, false); err != nil {
+	r.Begin(false)
+	if err := r.Compute(ctx, tr, shards); err != nil {
 		return err
 	}
 	if err := r.Reduce(ctx, group, tr); err != nil {

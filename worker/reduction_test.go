@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,7 +22,11 @@ import (
 
 // made are gradients that need no data: a function of step, shard and element. Magnitudes differ between blocks, elements and steps; some blocks are without a
 // gradient most of the time, and at jump all are a hundred times as large.
-type made struct{ ops device.Lane }
+type made struct {
+	ops   device.Lane
+	spans []model.Span
+	after func(span int) // called when a span has been completed; may be nil
+}
 
 const (
 	madeShards = 9
@@ -44,15 +49,22 @@ func madeGradient(n int, step ringleader.Step, s ringleader.Shard) []float32 {
 	return g
 }
 
-func (m *made) Gradient(_, grad device.F32, step ringleader.Step, s ringleader.Shard) (ShardResult, error) {
-	device.Upload(m.ops, grad, madeGradient(grad.N, step, s))
+func (m *made) Gradient(_, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error) {
+	g := madeGradient(grad.N, step, s)
+	for i, span := range m.spans {
+		device.Upload(m.ops, grad.Slice(span.Lo, span.Hi), g[span.Lo:span.Hi])
+		final(i)
+		if m.after != nil {
+			m.after(i)
+		}
+	}
 	return ShardResult{Result: model.Result{Users: 3, Loss: 1}, Visits: 3, Ledger: uint64(s)}, nil
 }
 
 func (*made) Close() {}
 
 // madeEngine is an engine over made gradients, of a model of a few thousand parameters.
-func madeEngine(t *testing.T, reduction string, lanes int) *Engine {
+func madeEngine(t *testing.T, reduction string, lanes, bucket int, after func(span int)) *Engine {
 	t.Helper()
 	spec, err := job.Default("tiny")
 	noError(t, err)
@@ -62,7 +74,8 @@ func madeEngine(t *testing.T, reduction string, lanes int) *Engine {
 	noError(t, err)
 	dev, err := cpu.Open(cpu.Options{Lanes: lanes})
 	noError(t, err)
-	e, err := OpenEngine(EngineConfig{What: what, Model: m, Steps: 100, Device: dev, Open: func(ops device.Lane) (Gradients, error) { return &made{ops}, nil }})
+	open := func(ops device.Lane) (Gradients, error) { return &made{ops, m.Spans(), after}, nil }
+	e, err := openEngine(EngineConfig{What: what, Model: m, Steps: 100, Device: dev, Open: open}, bucket)
 	noError(t, err)
 	t.Cleanup(func() { e.Close(); noError(t, dev.Close()) })
 	noError(t, e.Initialise())
@@ -87,7 +100,11 @@ type member struct {
 func (m *member) step(ctx context.Context, tr *exact.Trailer) error {
 	for wide := false; ; wide = true {
 		tr.Reset()
-		if err := m.Compute(ctx, tr, m.shards, wide); err != nil {
+		m.Begin(wide)
+		early := make(chan error, 1)
+		go func() { early <- m.SumEarly(ctx, m.group) }()
+		err := m.Compute(ctx, tr, m.shards)
+		if err = errors.Join(err, <-early); err != nil {
 			return err
 		}
 		if err := m.Reduce(ctx, m.group, tr); err != nil {
@@ -120,8 +137,7 @@ func gangOf(t *testing.T, rng *rand.Rand, reduction string, n, bucket int) []*me
 		group, err := allreduce.NewGroup(cfg, next, prev)
 		noError(t, err)
 		t.Cleanup(func() { group.Close(nil) })
-		gang[r] = &member{Engine: madeEngine(t, reduction, 1+rng.IntN(3)), group: group}
-		gang[r].bucket = bucket
+		gang[r] = &member{Engine: madeEngine(t, reduction, 1+rng.IntN(3), bucket, nil), group: group}
 	}
 	for _, s := range rng.Perm(madeShards) {
 		r := rng.IntN(n)
@@ -164,7 +180,7 @@ func TestSameBits(t *testing.T) {
 			t.Errorf("%s: steps %v took a second pass, want the first one and the jump among them if words are narrow", reduction, widened)
 		}
 		for range 3 {
-			n, bucket := 2+rng.IntN(3), 100+rng.IntN(5000)
+			n, bucket := 2+rng.IntN(3), exact.BlockElements*(1+rng.IntN(20))
 			gang := gangOf(t, rng, reduction, n, bucket)
 			if got := train(t, gang, 6); got != want || !slices.Equal(gang[0].widened, widened) {
 				t.Errorf("%s: %d members, buckets of %d: state %s, alone %s; second passes %v, alone %v", reduction, n, bucket, got, want, gang[0].widened, widened)
@@ -176,7 +192,7 @@ func TestSameBits(t *testing.T) {
 // TestErrorBound: the mean is within the codec's bound of the true one.
 func TestErrorBound(t *testing.T) {
 	for _, reduction := range []string{"exact64", "exact32", "exact16", "float32", "bfloat16"} {
-		m := gangOf(t, rand.New(rand.NewPCG(1, 1)), reduction, 1, 1000)[0]
+		m := gangOf(t, rand.New(rand.NewPCG(1, 1)), reduction, 1, 4*exact.BlockElements)[0]
 		tr := m.NewTrailer(1)
 		for step := range ringleader.Step(3) {
 			noError(t, m.step(t.Context(), tr))
@@ -225,7 +241,7 @@ func boundOf(reduction string, largest, sum float64) float64 {
 
 // TestForkedExponents: a job may go on from the state of one that had no exponents, and the other way round.
 func TestForkedExponents(t *testing.T) {
-	from, to := madeEngine(t, "exact64", 1), madeEngine(t, "exact32", 1)
+	from, to := madeEngine(t, "exact64", 1, bucketElements, nil), madeEngine(t, "exact32", 1, bucketElements, nil)
 	st, err := from.snapshot()
 	noError(t, err)
 	if st.Exponents != nil {
@@ -240,5 +256,54 @@ func TestForkedExponents(t *testing.T) {
 	noError(t, from.load(st))
 	if st.Digest() != to.Digest(false) {
 		t.Errorf("the engine's digest is %s, the state's %s", to.Digest(false), st.Digest())
+	}
+}
+
+
+// tapped is a codec that tells what travels.
+type tapped struct {
+	codec[int64]
+	sent chan uint32
+}
+
+func (c tapped) ring(ctx context.Context, group *allreduce.Group, step ringleader.Step, bucket uint32, part []int64) error {
+	c.sent <- bucket
+	return c.codec.ring(ctx, group, step, bucket, part)
+}
+
+// TestSumEarly: what is complete of a lane's last shard travels while the rest of it is computed; nothing travels before.
+func TestSumEarly(t *testing.T) {
+	var s *sums[int64]
+	var spans int // completed, of both shards
+	sent, order := make(chan uint32, 1000), []uint32(nil)
+	after := func(span int) {
+		if spans++; spans <= s.all() { // the first shard
+			if n := s.complete(); n != 0 {
+				t.Errorf("%d buckets are complete after %d spans of the first of two shards", n, spans)
+			}
+			return
+		}
+		for span+1 < s.all() && len(order) < s.after[span+1] { // with the last one the rest may be left to Reduce
+			order = append(order, <-sent)
+		}
+	}
+	e := madeEngine(t, "exact64", 1, exact.BlockElements, after)
+	s = e.sum.(*sums[int64])
+	s.codec = tapped{s.codec, sent}
+	group, err := allreduce.NewGroup(allreduce.DefaultConfig(), nil, nil)
+	noError(t, err)
+	m := &member{Engine: e, group: group, shards: []ringleader.Shard{4, 2}}
+	noError(t, m.step(t.Context(), m.NewTrailer(1)))
+	group.Close(nil)
+	if early := s.after[s.all()-1]; early < len(s.buckets)/2 {
+		t.Errorf("%d of %d buckets are complete before the last span", early, len(s.buckets))
+	}
+	for close(sent); len(sent) > 0; {
+		order = append(order, <-sent)
+	}
+	for i, b := range s.buckets {
+		if len(order) != len(s.buckets) || order[i] != uint32(b.number) {
+			t.Fatalf("buckets travelled in the order %v, want %v", order, s.buckets)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ringleader-dev/ringleader/exact"
@@ -54,28 +55,44 @@ func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (ag
 	return g.verify(tr)
 }
 
-// compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing.
+// compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing. What is complete of the
+// gradient is summed meanwhile.
 func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
 		case <-g.group.Done():
-			cancel()
+			cancel(g.group.Err())
 		case <-ctx.Done():
 		}
 	}()
-	err := g.replica.Compute(ctx, tr, g.shards, wide)
-	cancel()
+	g.replica.Begin(wide)
+	early := make(chan error, 1)
+	go func() { early <- g.sumEarly(ctx) }()
+	err := g.replica.Compute(ctx, tr, g.shards)
+	if err != nil {
+		err = g.own(err)
+		cancel(err) // which the ring tells the others
+	}
+	if sum := <-early; err == nil && sum != nil {
+		err = g.own(sum)
+	}
+	cancel(nil)
 	<-watched
-	if fault := g.group.Err(); err != nil && fault != nil {
+	if fault := g.group.Err(); fault != nil && errors.Is(err, context.Canceled) {
 		return fault
 	}
-	if err != nil {
-		return g.own(err)
+	return err
+}
+
+// sumEarly: alone there is nothing to wait for.
+func (g *generation) sumEarly(ctx context.Context) error {
+	if g.size == 1 {
+		return nil
 	}
-	return nil
+	return g.replica.SumEarly(ctx, g.group)
 }
 
 // verify also refuses to go on from unlike states.

@@ -108,7 +108,8 @@ func (s *stepper) step(ctx context.Context) error {
 
 func (s *stepper) pass(ctx context.Context, wide bool) (again bool, err error) {
 	s.trailer.Reset()
-	if err := s.engine.Compute(ctx, s.trailer, s.shards, wide); err != nil {
+	s.engine.Begin(wide)
+	if err := s.engine.Compute(ctx, s.trailer, s.shards); err != nil {
 		return false, err
 	}
 	s.trailer.SetDigest(0, s.engine.Digest(wide))
