@@ -15,8 +15,11 @@ import (
 	"github.com/ringleader-dev/ringleader/model"
 )
 
-// bucketElements is the size of a bucket: large enough to fill the pipe, small enough to overlap.
-const bucketElements = 1 << 20
+// Bucket is how many of a gradient's n elements the ring sums at a time: few enough that the first travel while the last are computed, enough to fill the
+// pipe, and, for exponents, whole blocks. No bit of an exact sum depends on it.
+func Bucket(n int) int {
+	return min(max(exact.Blocks(n/16)*exact.BlockElements, 1<<18), 1<<20)
+}
 
 // The numbers of the sums that carry no gradient. Rounds of settling count on from theirs.
 const (

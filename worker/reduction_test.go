@@ -174,7 +174,7 @@ func train(t *testing.T, gang []*member, steps int) ringleader.Digest {
 func TestSameBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 12))
 	for _, reduction := range []string{"exact64", "exact32", "exact16"} {
-		alone := gangOf(t, rng, reduction, 1, bucketElements)
+		alone := gangOf(t, rng, reduction, 1, 1<<20)
 		want, widened := train(t, alone, 6), alone[0].widened
 		if narrow := reduction != "exact64"; narrow != slices.Contains(widened, 1) || narrow != slices.Contains(widened, jump+1) {
 			t.Errorf("%s: steps %v took a second pass, want the first one and the jump among them if words are narrow", reduction, widened)
@@ -241,7 +241,7 @@ func boundOf(reduction string, largest, sum float64) float64 {
 
 // TestForkedExponents: a job may go on from the state of one that had no exponents, and the other way round.
 func TestForkedExponents(t *testing.T) {
-	from, to := madeEngine(t, "exact64", 1, bucketElements, nil), madeEngine(t, "exact32", 1, bucketElements, nil)
+	from, to := madeEngine(t, "exact64", 1, 1<<20, nil), madeEngine(t, "exact32", 1, 1<<20, nil)
 	st, err := from.snapshot()
 	noError(t, err)
 	if st.Exponents != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
+	"github.com/ringleader-dev/ringleader/worker"
 )
 
 // codec is a vector of float32 and a way to sum it over a ring. A new one is a line in codecs.
@@ -92,11 +93,9 @@ func (v *vector) close() {
 	_ = v.dev.Close() // what is still allocated goes with the process
 }
 
-// bucket is how many elements are converted and summed at a time: as many as in training.
-const bucket = 1 << 20
-
-// buckets calls do for each bucket of n elements.
+// buckets calls do for each bucket of n elements: as many as are converted and summed at a time in training.
 func buckets(n int, do func(b, lo, hi int) error) error {
+	bucket := worker.Bucket(n)
 	for b := 0; b*bucket < n; b++ {
 		if err := do(b, b*bucket, min(n, (b+1)*bucket)); err != nil {
 			return err
