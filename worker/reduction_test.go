@@ -259,7 +259,6 @@ func TestForkedExponents(t *testing.T) {
 	}
 }
 
-
 // tapped is a codec that tells what travels.
 type tapped struct {
 	codec[int64]
