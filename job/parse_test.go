@@ -140,6 +140,7 @@ func TestParseRefuses(t *testing.T) {
 		{"how.deadlines.hang=1ms", "how.deadlines.hang is 1ms; want 100ms to 1h0m0s"},
 		{"how.checkpoint.keep=0", "how.checkpoint.keep is 0"},
 		{"how.checkpoint.keep_every=150", "how.checkpoint.keep_every is 150; want a multiple of how.checkpoint.every, which is 100"},
+		{"how.verify.every=-1", "how.verify.every is -1; want 0 to 1099511627776"},
 		{"how.checkpoint.keep_best=2", "how.checkpoint.keep_best is 2; want how.evaluate.every, which is 0, to be a multiple of how.checkpoint.every, which is 100"},
 		{"how.stop_at=-1", "how.stop_at is -1"},
 		{"how.priority=5000", "how.priority is 5000"},

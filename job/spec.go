@@ -99,6 +99,7 @@ type How struct {
 	Store      string     `yaml:"store" json:"store"` // where checkpoints are written; empty: the folder of a local run, a job that is submitted needs one
 	Checkpoint Checkpoint `yaml:"checkpoint" json:"checkpoint"`
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`
+	Verify     Verify     `yaml:"verify" json:"verify,omitzero"`
 	Workers    Workers    `yaml:"workers" json:"workers"`
 	Device     string     `yaml:"device" json:"device"` // cpu or cuda
 	Priority   int        `yaml:"priority" json:"priority"`
@@ -116,6 +117,11 @@ type Checkpoint struct {
 
 // Evaluate is the cadence of evaluations during training.
 type Evaluate struct {
+	Every int64 `yaml:"every" json:"every"` // steps; 0 = never
+}
+
+// Verify is the cadence of steps in which every shard is computed by two workers.
+type Verify struct {
 	Every int64 `yaml:"every" json:"every"` // steps; 0 = never
 }
 

@@ -204,6 +204,10 @@ func (c *checker) how(h *How, w *What) {
 		c.place("how.store", h.Store, "s3://bucket/checkpoints")
 	}
 	c.whole("how.evaluate.every", h.Evaluate.Every, 0, maxSteps)
+	c.whole("how.verify.every", h.Verify.Every, 0, maxSteps)
+	if h.Verify.Every > 0 && w.Mixed == "allow" {
+		c.fail("how.verify.every", "is %d with what.mixed: allow; want 0, for workers that differ in their last bits cannot check each other", h.Verify.Every)
+	}
 	c.retention(&h.Checkpoint, h.Evaluate.Every)
 	c.whole("how.workers.min", int64(h.Workers.Min), 1, maxShards)
 	c.whole("how.workers.max", int64(h.Workers.Max), 1, maxShards)

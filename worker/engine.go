@@ -42,6 +42,9 @@ type Engine struct {
 	witness        bool            // whether parameters are hashed when they are written, and moments when they are read
 	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded
 
+	hashing bool    // whether hashes of shards' gradients are kept
+	hashes  []int64 // of the shards computed in this pass, by shard, as the ring sums them
+
 	sum    gradientSum // only the training goroutine uses it
 	bucket int         // elements that the ring sums at a time
 }
@@ -64,7 +67,7 @@ func OpenEngine(cfg EngineConfig) (*Engine, error) { return openEngine(cfg, Buck
 
 // openEngine: buckets are whole blocks of exponents.
 func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {
-	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucket}
+	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucket, hashes: make([]int64, cfg.What.Shards)}
 	defer func() {
 		if err != nil {
 			e.Close()

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/model"
 )
 
@@ -23,7 +25,8 @@ type ShardResult struct {
 	Visits int    // users of the shard in this step, with or without a target
 	Ledger uint64 // of the users that were really in the batch
 
-	nan, overflow int // index of the first tensor with an element that cannot be summed; -1 if there is none
+	hash          uint64 // of the gradient and of all that is reported, if the engine keeps hashes
+	nan, overflow int    // index of the first tensor with an element that cannot be summed; -1 if there is none
 }
 
 // lane computes shards one after another and keeps the sum of their gradients. An engine has as many as its device: that
@@ -84,11 +87,31 @@ func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResu
 	if err != nil {
 		return res, fmt.Errorf("shard %d: %w", s, err)
 	}
+	if e.hashing {
+		res.hash = l.hash(&res)
+	}
 	res.nan, res.overflow = -1, -1
 	if e.sum.add(l, e.sum.all(), false); !e.sum.good(l) {
 		l.blame(e, &res)
 	}
 	return res, l.ops.Sync()
+}
+
+// recompute is the hash of a shard's gradient, which is added to nothing.
+func (l *lane) recompute(e *Engine, s ringleader.Shard) (uint64, error) {
+	device.Zero(l.ops, l.grad)
+	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s, nil)
+	if err != nil {
+		return 0, fmt.Errorf("shard %d: %w", s, err)
+	}
+	return l.hash(&res), l.ops.Sync()
+}
+
+// hash is one of the gradient that the lane has computed, and of what came with it.
+func (l *lane) hash(res *ShardResult) uint64 {
+	loss := math.Float64bits(res.Loss)
+	rest := []uint32{uint32(loss), uint32(loss >> 32), uint32(res.Ledger), uint32(res.Ledger >> 32), uint32(res.Users), uint32(res.Visits), uint32(res.Tokens)}
+	return l.ops.Hash(l.grad, 0) + exact.HashWords(rest, uint64(l.grad.N))
 }
 
 // allGood tells whether conversions counted nothing bad (waits).

@@ -3,10 +3,13 @@ package worker
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -27,6 +30,7 @@ const (
 	greetingBucket = 1<<30 + 1
 	exponentBucket = 1<<30 + 2
 	proofBucket    = 1<<30 + 3
+	hashBucket     = 1<<30 + 4 // and the two after it
 	settleBucket   = 1 << 31
 )
 
@@ -35,47 +39,53 @@ func (e *Engine) NewTrailer(size int) *exact.Trailer {
 	return exact.NewTrailer(size, e.what.Shards, (e.model.Size()+e.bucket-1)/e.bucket)
 }
 
-// Begin begins a pass; wide says that Verify wanted it again.
-func (e *Engine) Begin(wide bool) {
+// Begin begins a pass. wide says that Verify wanted it again; hashing keeps hashes of gradients, for Recompute to be compared with.
+func (e *Engine) Begin(wide, hashing bool) {
+	e.hashing = hashing
 	e.exponents.begin(e.lanes, wide)
 	e.sum.begin()
 }
 
 // Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum.
 func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard) error {
-	var next atomic.Int64
-	last := func() bool { return int(next.Load()) >= len(shards) }
-	var mu sync.Mutex // of tr and first
-	var first error
-	var wg sync.WaitGroup
-	for _, l := range e.lanes {
-		wg.Go(func() {
-			defer e.sum.finish(l)
-			e.sum.reset(l)
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(shards) {
-					return
-				}
-				res, err := l.shard(e, shards[i], last)
-				mu.Lock()
-				if err == nil {
-					record(tr, shards[i], res)
-				} else if first == nil {
-					first = err
-				}
-				mu.Unlock()
-				if err != nil {
-					return
-				}
+	var mu sync.Mutex // of tr and e.hashes
+	clear(e.hashes)
+	return e.deal(ctx, shards, func(l *lane, hand iter.Seq[ringleader.Shard], last func() bool) error {
+		defer e.sum.finish(l)
+		e.sum.reset(l)
+		for s := range hand {
+			res, err := l.shard(e, s, last)
+			if err != nil {
+				return err
 			}
-		})
+			mu.Lock()
+			record(tr, s, res)
+			e.hashes[s] = int64(res.hash)
+			mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// deal gives each lane a hand of shards, as fast as it plays them; last tells a lane that there will be no more. It returns the first error.
+func (e *Engine) deal(ctx context.Context, shards []ringleader.Shard, play func(l *lane, hand iter.Seq[ringleader.Shard], last func() bool) error) error {
+	var next atomic.Int64
+	hand := func(yield func(ringleader.Shard) bool) {
+		for ctx.Err() == nil {
+			if i := int(next.Add(1)) - 1; i >= len(shards) || !yield(shards[i]) {
+				return
+			}
+		}
 	}
-	wg.Wait()
-	if first == nil {
-		first = ctx.Err()
+	last := func() bool { return int(next.Load()) >= len(shards) }
+	var lanes errgroup.Group
+	for _, l := range e.lanes {
+		lanes.Go(func() error { return play(l, hand, last) })
 	}
-	return first
+	if err := lanes.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // record adds one shard's result to the trailer.

@@ -52,7 +52,16 @@ func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (ag
 	if err := g.replica.Reduce(ctx, g.group, tr); err != nil {
 		return false, err
 	}
-	return g.verify(tr)
+	// Whether the job itself went wrong is asked last: a member's memory may be behind that, too.
+	if err := g.agree(tr); err != nil {
+		return false, err
+	}
+	if g.recomputes() {
+		if err := g.crosscheck(ctx); err != nil {
+			return false, err
+		}
+	}
+	return g.replica.Verify(tr)
 }
 
 // compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing. What is complete of the
@@ -68,7 +77,7 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) 
 		case <-ctx.Done():
 		}
 	}()
-	g.replica.Begin(wide)
+	g.replica.Begin(wide, g.recomputes())
 	early := make(chan error, 1)
 	go func() { early <- g.sumEarly(ctx) }()
 	err := g.replica.Compute(ctx, tr, g.shards)
@@ -93,12 +102,4 @@ func (g *generation) sumEarly(ctx context.Context) error {
 		return nil
 	}
 	return g.replica.SumEarly(ctx, g.group)
-}
-
-// verify also refuses to go on from unlike states.
-func (g *generation) verify(tr *exact.Trailer) (again bool, err error) {
-	if again, err = g.replica.Verify(tr); err != nil {
-		return false, err
-	}
-	return again, g.agree(tr)
 }
