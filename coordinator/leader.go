@@ -43,7 +43,7 @@ type event func() error
 type public struct {
 	notes    map[string]string
 	progress map[string]*rpcpb.Progress
-	attached map[string]bool
+	attached map[string]bool // whether it drains
 }
 
 type mark struct {
@@ -212,7 +212,7 @@ func (l *leadership) tidy() {
 func (l *leadership) publish() {
 	p := &public{notes: l.notes, progress: maps.Clone(l.progress), attached: map[string]bool{}}
 	for id := range l.sessions {
-		p.attached[id] = true
+		p.attached[id] = l.workers[id].Draining
 	}
 	if old := l.public.Load(); old != nil && maps.Equal(old.notes, p.notes) && maps.Equal(old.progress, p.progress) && maps.Equal(old.attached, p.attached) {
 		return

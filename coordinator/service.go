@@ -245,8 +245,9 @@ func (s *service) Cluster(context.Context, *rpcpb.ClusterRequest) (*rpcpb.Cluste
 	}
 	v := s.c.fsm.View()
 	for _, w := range v.Workers {
+		draining, here := attached[w.Id]
 		out.Workers = append(out.Workers, &rpcpb.WorkerInfo{Id: w.Id, Address: w.Address, Host: w.Host, Device: w.Device,
-			NumericsClass: w.NumericsClass, JobId: v.GangOf(w.Id).GetId(), Attached: attached[w.Id]})
+			NumericsClass: w.NumericsClass, JobId: v.GangOf(w.Id).GetId(), Attached: here, Draining: draining})
 	}
 	return out, nil
 }
@@ -263,4 +264,27 @@ func (s *service) AddCoordinator(ctx context.Context, req *rpcpb.AddCoordinatorR
 		return nil, grpcError(err)
 	}
 	return &rpcpb.AddCoordinatorResponse{}, nil
+}
+
+// DrainWorker implements the service.
+func (s *service) DrainWorker(ctx context.Context, req *rpcpb.DrainWorkerRequest) (*rpcpb.DrainWorkerResponse, error) {
+	l, err := s.leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	told := make(chan bool, 1)
+	if !l.post(ctx, func() error { told <- l.drain(req.Id); return nil }) {
+		return nil, s.notLeader(ctx, trailer(ctx))
+	}
+	select {
+	case attached := <-told:
+		if !attached {
+			return nil, status.Errorf(codes.NotFound, "drain worker %q: it is not attached", req.Id)
+		}
+		return &rpcpb.DrainWorkerResponse{}, nil
+	case <-l.done:
+		return nil, s.notLeader(ctx, trailer(ctx))
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 }

@@ -221,6 +221,20 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 	return nil
 }
 
+// drain tells a worker to leave, and plans without it from now on; false if it is not attached.
+func (l *leadership) drain(id string) bool {
+	sess, w := l.sessions[id], l.workers[id]
+	if sess == nil {
+		return false
+	}
+	if !w.Draining {
+		w.Draining = true
+		l.workers[id] = w
+		sess.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Drain{Drain: &rpcpb.Drain{}}})
+	}
+	return true
+}
+
 // member is the job, if it is live in that generation and the worker is a member of it; else nil.
 func (l *leadership) member(job string, generation uint64, worker string) *logpb.Job {
 	j := l.c.fsm.View().Job(job)

@@ -33,6 +33,7 @@ type agent struct {
 	newest  *rpcpb.Assign // the newest assignment accepted
 	running *generation   // nil between generations
 	recent  *generation   // the running one, or the one before
+	asked   bool          // the leader wants this worker to drain
 	cancel  context.CancelCauseFunc
 	ended   chan outcome // of the running generation
 
@@ -74,18 +75,12 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 		}
 	}()
 
-	drained := ctx.Done()
+	stopped := ctx.Done()
 	var deadline <-chan time.Time
 	for {
 		select {
-		case <-drained:
-			if a.running == nil {
-				return nil
-			}
-			a.cfg.Log.Info("draining: leaving after the current step")
-			a.draining.Store(true)
-			a.running.drain()
-			drained, deadline = nil, time.After(drainLimit)
+		case <-stopped:
+			a.asked, stopped = true, nil
 		case <-deadline:
 			// Not as planned: the others must not wait for what this member still owes them.
 			a.cancel(errDrained)
@@ -104,8 +99,14 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 			}
 			a.hear(live, e, deadline != nil)
 		}
-		if deadline != nil && a.running == nil {
+		if a.asked && a.running == nil {
 			return nil
+		}
+		if a.asked && deadline == nil {
+			a.cfg.Log.Info("draining: leaving after the current step")
+			a.draining.Store(true)
+			a.running.drain()
+			deadline = time.After(drainLimit)
 		}
 	}
 }
@@ -138,6 +139,9 @@ func (a *agent) receive(ctx context.Context, msg *rpcpb.AttachResponse, draining
 		if !draining && a.running == nil {
 			a.prepare(ctx, m.Prepare)
 		}
+	case *rpcpb.AttachResponse_Drain:
+		a.cfg.Log.Info("a coordinator tells this worker to leave")
+		a.asked = true
 	case *rpcpb.AttachResponse_Change:
 		if g := a.runs(m.Change.JobId); g != nil && g.assign.Generation == m.Change.Generation {
 			g.change(m.Change.Action)

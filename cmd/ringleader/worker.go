@@ -94,6 +94,7 @@ func newWorker() *cobra.Command {
 			return worker.Run(ctx, cfg)
 		},
 	}
+	cmd.AddCommand(workerList(), workerDrain())
 	f := cmd.Flags()
 	cluster.register(cmd)
 	f.StringVar(&o.device, "device", "cpu", "what to compute on: "+deviceNames)

@@ -183,6 +183,14 @@ func (c *Client) AddCoordinator(ctx context.Context, id, addr string) error {
 	})
 }
 
+// Drain tells an attached worker to leave its gang after its step and to end; see the service.
+func (c *Client) Drain(ctx context.Context, worker string) error {
+	return c.call(ctx, "drain worker "+worker, func(ctx context.Context, s rpcpb.CoordinatorServiceClient, o ...grpc.CallOption) error {
+		_, err := s.DrainWorker(ctx, &rpcpb.DrainWorkerRequest{Id: worker}, o...)
+		return err
+	})
+}
+
 // conn returns the connection to an address; the first call for it makes one.
 func (c *Client) conn(addr string) (*grpc.ClientConn, error) {
 	c.mu.Lock()

@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 	"github.com/ringleader-dev/ringleader/worker"
 )
@@ -32,6 +35,7 @@ func TestFates(t *testing.T) {
 	}{
 		{"three workers", threeWorkers},
 		{"a member drains", drains},
+		{"a member is told to drain", toldToDrain},
 		{"a member loses its power", losesPower},
 		{"the only worker drains", onlyOneDrains},
 		{"a worker joins", joins},
@@ -67,11 +71,27 @@ func threeWorkers(c *cluster) *rpcpb.JobInfo {
 }
 
 // drains: SIGTERM. The worker leaves after the next step, and its process ends without an error.
-func drains(c *cluster) *rpcpb.JobInfo {
+func drains(c *cluster) *rpcpb.JobInfo { return withoutOne(c, func(w *process) { w.stop() }) }
+
+// toldToDrain: by whoever runs the cluster, twice, as after the fall of a leader.
+func toldToDrain(c *cluster) *rpcpb.JobInfo {
+	return withoutOne(c, func(w *process) {
+		for range 2 {
+			if err := c.tool.Drain(c.Context(), w.name); err != nil {
+				c.Error(err)
+			}
+		}
+		if err := c.tool.Drain(c.Context(), "w9"); status.Code(err) != codes.NotFound {
+			c.Errorf("drain of a worker that does not exist: %v", err)
+		}
+	})
+}
+
+func withoutOne(c *cluster, leave func(*process)) *rpcpb.JobInfo {
 	w0, w1, w2 := c.worker("w0", 5), c.worker("w1", 5), c.worker("w2", 5)
 	j := c.submit(3)
 	c.at(5, w0, w1, w2)
-	w1.stop()
+	leave(w1)
 	synctest.Wait()
 	c.goOn(5, w0, w1, w2)
 	if err := <-w1.ended; err != nil {

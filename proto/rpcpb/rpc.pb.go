@@ -1284,6 +1284,7 @@ type WorkerInfo struct {
 	NumericsClass string                 `protobuf:"bytes,5,opt,name=numerics_class,json=numericsClass,proto3" json:"numerics_class,omitempty"`
 	JobId         string                 `protobuf:"bytes,6,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Attached      bool                   `protobuf:"varint,7,opt,name=attached,proto3" json:"attached,omitempty"`
+	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"` // it leaves, and gets no new work
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1367,6 +1368,93 @@ func (x *WorkerInfo) GetAttached() bool {
 	return false
 }
 
+func (x *WorkerInfo) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+type DrainWorkerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorkerRequest) Reset() {
+	*x = DrainWorkerRequest{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorkerRequest) ProtoMessage() {}
+
+func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
+func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DrainWorkerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DrainWorkerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorkerResponse) Reset() {
+	*x = DrainWorkerResponse{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorkerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorkerResponse) ProtoMessage() {}
+
+func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
+func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{19}
+}
+
 type AddCoordinatorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1377,7 +1465,7 @@ type AddCoordinatorRequest struct {
 
 func (x *AddCoordinatorRequest) Reset() {
 	*x = AddCoordinatorRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[18]
+	mi := &file_rpcpb_rpc_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1477,7 @@ func (x *AddCoordinatorRequest) String() string {
 func (*AddCoordinatorRequest) ProtoMessage() {}
 
 func (x *AddCoordinatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[18]
+	mi := &file_rpcpb_rpc_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1490,7 @@ func (x *AddCoordinatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddCoordinatorRequest.ProtoReflect.Descriptor instead.
 func (*AddCoordinatorRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{18}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddCoordinatorRequest) GetId() string {
@@ -1427,7 +1515,7 @@ type AddCoordinatorResponse struct {
 
 func (x *AddCoordinatorResponse) Reset() {
 	*x = AddCoordinatorResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[19]
+	mi := &file_rpcpb_rpc_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1527,7 @@ func (x *AddCoordinatorResponse) String() string {
 func (*AddCoordinatorResponse) ProtoMessage() {}
 
 func (x *AddCoordinatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[19]
+	mi := &file_rpcpb_rpc_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1540,7 @@ func (x *AddCoordinatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddCoordinatorResponse.ProtoReflect.Descriptor instead.
 func (*AddCoordinatorResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{19}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{21}
 }
 
 // AttachRequest is what a worker tells the leader.
@@ -1478,7 +1566,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[20]
+	mi := &file_rpcpb_rpc_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1578,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[20]
+	mi := &file_rpcpb_rpc_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1591,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{20}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AttachRequest) GetMessage() isAttachRequest_Message {
@@ -1700,7 +1788,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[21]
+	mi := &file_rpcpb_rpc_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1800,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[21]
+	mi := &file_rpcpb_rpc_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1813,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{21}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Register) GetWorkerId() string {
@@ -1808,7 +1896,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	mi := &file_rpcpb_rpc_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +1908,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	mi := &file_rpcpb_rpc_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +1921,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{22}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Holding) GetJobId() string {
@@ -1901,7 +1989,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	mi := &file_rpcpb_rpc_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2001,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	mi := &file_rpcpb_rpc_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2014,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{23}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Heartbeat) GetBeat() uint64 {
@@ -1955,7 +2043,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[24]
+	mi := &file_rpcpb_rpc_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2055,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[24]
+	mi := &file_rpcpb_rpc_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2068,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{24}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Progress) GetJobId() string {
@@ -2071,7 +2159,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[25]
+	mi := &file_rpcpb_rpc_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2171,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[25]
+	mi := &file_rpcpb_rpc_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2184,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{25}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Left) GetJobId() string {
@@ -2167,7 +2255,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[26]
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2267,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[26]
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2280,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{26}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FileInfo) GetName() string {
@@ -2232,7 +2320,7 @@ type PartsWritten struct {
 
 func (x *PartsWritten) Reset() {
 	*x = PartsWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[27]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2332,7 @@ func (x *PartsWritten) String() string {
 func (*PartsWritten) ProtoMessage() {}
 
 func (x *PartsWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[27]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2345,7 @@ func (x *PartsWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsWritten.ProtoReflect.Descriptor instead.
 func (*PartsWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{27}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PartsWritten) GetJobId() string {
@@ -2321,7 +2409,7 @@ type ManifestWritten struct {
 
 func (x *ManifestWritten) Reset() {
 	*x = ManifestWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2421,7 @@ func (x *ManifestWritten) String() string {
 func (*ManifestWritten) ProtoMessage() {}
 
 func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2434,7 @@ func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestWritten.ProtoReflect.Descriptor instead.
 func (*ManifestWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ManifestWritten) GetJobId() string {
@@ -2384,7 +2472,7 @@ type CheckpointFailed struct {
 
 func (x *CheckpointFailed) Reset() {
 	*x = CheckpointFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2484,7 @@ func (x *CheckpointFailed) String() string {
 func (*CheckpointFailed) ProtoMessage() {}
 
 func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2497,7 @@ func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointFailed.ProtoReflect.Descriptor instead.
 func (*CheckpointFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckpointFailed) GetJobId() string {
@@ -2461,7 +2549,7 @@ type CheckpointUnusable struct {
 
 func (x *CheckpointUnusable) Reset() {
 	*x = CheckpointUnusable{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2561,7 @@ func (x *CheckpointUnusable) String() string {
 func (*CheckpointUnusable) ProtoMessage() {}
 
 func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2574,7 @@ func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointUnusable.ProtoReflect.Descriptor instead.
 func (*CheckpointUnusable) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckpointUnusable) GetJobId() string {
@@ -2531,7 +2619,7 @@ type Evaluated struct {
 
 func (x *Evaluated) Reset() {
 	*x = Evaluated{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2631,7 @@ func (x *Evaluated) String() string {
 func (*Evaluated) ProtoMessage() {}
 
 func (x *Evaluated) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2644,7 @@ func (x *Evaluated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evaluated.ProtoReflect.Descriptor instead.
 func (*Evaluated) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Evaluated) GetJobId() string {
@@ -2606,7 +2694,7 @@ type JobFailed struct {
 
 func (x *JobFailed) Reset() {
 	*x = JobFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2706,7 @@ func (x *JobFailed) String() string {
 func (*JobFailed) ProtoMessage() {}
 
 func (x *JobFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2719,7 @@ func (x *JobFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFailed.ProtoReflect.Descriptor instead.
 func (*JobFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *JobFailed) GetJobId() string {
@@ -2666,7 +2754,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2766,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2779,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Prepared) GetJobId() string {
@@ -2722,6 +2810,7 @@ type AttachResponse struct {
 	//	*AttachResponse_CheckpointAbandoned
 	//	*AttachResponse_Heartbeat
 	//	*AttachResponse_Prepare
+	//	*AttachResponse_Drain
 	Message       isAttachResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2729,7 +2818,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2830,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2843,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -2845,6 +2934,15 @@ func (x *AttachResponse) GetPrepare() *Prepare {
 	return nil
 }
 
+func (x *AttachResponse) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Message.(*AttachResponse_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Message interface {
 	isAttachResponse_Message()
 }
@@ -2885,6 +2983,10 @@ type AttachResponse_Prepare struct {
 	Prepare *Prepare `protobuf:"bytes,10,opt,name=prepare,proto3,oneof"`
 }
 
+type AttachResponse_Drain struct {
+	Drain *Drain `protobuf:"bytes,11,opt,name=drain,proto3,oneof"`
+}
+
 func (*AttachResponse_Registered) isAttachResponse_Message() {}
 
 func (*AttachResponse_Assign) isAttachResponse_Message() {}
@@ -2903,6 +3005,45 @@ func (*AttachResponse_Heartbeat) isAttachResponse_Message() {}
 
 func (*AttachResponse_Prepare) isAttachResponse_Message() {}
 
+func (*AttachResponse_Drain) isAttachResponse_Message() {}
+
+// Drain: the worker leaves after its step, as if its process had been told to end.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+}
+
 // Prepare asks an idle worker to get ready for a job whose gang it is to join, or in which it is to replace somebody: to open the data, build the
 // model and reserve memory, while the gang trains on.
 type Prepare struct {
@@ -2915,7 +3056,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +3068,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3081,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Prepare) GetJobId() string {
@@ -2967,7 +3108,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3120,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3133,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -3029,7 +3170,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3182,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3195,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -3131,7 +3272,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3284,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3297,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -3192,7 +3333,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3345,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3358,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Change) GetJobId() string {
@@ -3254,7 +3395,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3407,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3420,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -3323,7 +3464,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3476,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3489,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Committed) GetJobId() string {
@@ -3392,7 +3533,7 @@ type CheckpointAbandoned struct {
 
 func (x *CheckpointAbandoned) Reset() {
 	*x = CheckpointAbandoned{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +3545,7 @@ func (x *CheckpointAbandoned) String() string {
 func (*CheckpointAbandoned) ProtoMessage() {}
 
 func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +3558,7 @@ func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
 func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CheckpointAbandoned) GetJobId() string {
@@ -3458,7 +3599,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3611,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3624,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Release) GetJobId() string {
@@ -3502,7 +3643,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3514,7 +3655,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3527,7 +3668,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
 }
 
 type RingResponse struct {
@@ -3538,7 +3679,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3691,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3704,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
 }
 
 // FetchStateRequest asks for a run of the state's words in canonical order, so that a joiner can copy from several members at a time.
@@ -3579,7 +3720,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3732,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3745,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3647,7 +3788,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3659,7 +3800,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3672,7 +3813,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FetchStateResponse) GetData() []byte {
@@ -3712,7 +3853,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3724,7 +3865,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3737,7 +3878,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -3878,7 +4019,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x0fCoordinatorInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xbc\x01\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xd8\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -3887,7 +4028,11 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06device\x18\x04 \x01(\tR\x06device\x12%\n" +
 	"\x0enumerics_class\x18\x05 \x01(\tR\rnumericsClass\x12\x15\n" +
 	"\x06job_id\x18\x06 \x01(\tR\x05jobId\x12\x1a\n" +
-	"\battached\x18\a \x01(\bR\battached\"A\n" +
+	"\battached\x18\a \x01(\bR\battached\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\"$\n" +
+	"\x12DrainWorkerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
+	"\x13DrainWorkerResponse\"A\n" +
 	"\x15AddCoordinatorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x18\n" +
@@ -4014,7 +4159,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\tR\x05error\"7\n" +
 	"\bPrepared\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\xda\x04\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x8c\x05\n" +
 	"\x0eAttachResponse\x12?\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x1d.ringleader.rpc.v1.RegisteredH\x00R\n" +
@@ -4027,8 +4172,10 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x14checkpoint_abandoned\x18\a \x01(\v2&.ringleader.rpc.v1.CheckpointAbandonedH\x00R\x13checkpointAbandoned\x12<\n" +
 	"\theartbeat\x18\b \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x126\n" +
 	"\aprepare\x18\n" +
-	" \x01(\v2\x1a.ringleader.rpc.v1.PrepareH\x00R\aprepareB\t\n" +
-	"\amessage\"4\n" +
+	" \x01(\v2\x1a.ringleader.rpc.v1.PrepareH\x00R\aprepare\x120\n" +
+	"\x05drain\x18\v \x01(\v2\x18.ringleader.rpc.v1.DrainH\x00R\x05drainB\t\n" +
+	"\amessage\"\a\n" +
+	"\x05Drain\"4\n" +
 	"\aPrepare\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\"C\n" +
@@ -4129,7 +4276,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15CHANGE_ACTION_REGROUP\x10\x01\x12\x17\n" +
 	"\x13CHANGE_ACTION_PAUSE\x10\x02\x12\x18\n" +
 	"\x14CHANGE_ACTION_CANCEL\x10\x03\x12\x1c\n" +
-	"\x18CHANGE_ACTION_CHECKPOINT\x10\x042\xce\x05\n" +
+	"\x18CHANGE_ACTION_CHECKPOINT\x10\x042\xac\x06\n" +
 	"\x12CoordinatorService\x12V\n" +
 	"\tSubmitJob\x12#.ringleader.rpc.v1.SubmitJobRequest\x1a$.ringleader.rpc.v1.SubmitJobResponse\x12S\n" +
 	"\bListJobs\x12\".ringleader.rpc.v1.ListJobsRequest\x1a#.ringleader.rpc.v1.ListJobsResponse\x12M\n" +
@@ -4138,7 +4285,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\n" +
 	"ControlJob\x12$.ringleader.rpc.v1.ControlJobRequest\x1a%.ringleader.rpc.v1.ControlJobResponse\x12P\n" +
 	"\aCluster\x12!.ringleader.rpc.v1.ClusterRequest\x1a\".ringleader.rpc.v1.ClusterResponse\x12e\n" +
-	"\x0eAddCoordinator\x12(.ringleader.rpc.v1.AddCoordinatorRequest\x1a).ringleader.rpc.v1.AddCoordinatorResponse\x12Q\n" +
+	"\x0eAddCoordinator\x12(.ringleader.rpc.v1.AddCoordinatorRequest\x1a).ringleader.rpc.v1.AddCoordinatorResponse\x12\\\n" +
+	"\vDrainWorker\x12%.ringleader.rpc.v1.DrainWorkerRequest\x1a&.ringleader.rpc.v1.DrainWorkerResponse\x12Q\n" +
 	"\x06Attach\x12 .ringleader.rpc.v1.AttachRequest\x1a!.ringleader.rpc.v1.AttachResponse(\x010\x012Z\n" +
 	"\vRingService\x12K\n" +
 	"\x04Ring\x12\x1e.ringleader.rpc.v1.RingRequest\x1a\x1f.ringleader.rpc.v1.RingResponse(\x010\x012j\n" +
@@ -4159,7 +4307,7 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_rpcpb_rpc_proto_goTypes = []any{
 	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
 	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
@@ -4183,42 +4331,45 @@ var file_rpcpb_rpc_proto_goTypes = []any{
 	(*ClusterResponse)(nil),        // 19: ringleader.rpc.v1.ClusterResponse
 	(*CoordinatorInfo)(nil),        // 20: ringleader.rpc.v1.CoordinatorInfo
 	(*WorkerInfo)(nil),             // 21: ringleader.rpc.v1.WorkerInfo
-	(*AddCoordinatorRequest)(nil),  // 22: ringleader.rpc.v1.AddCoordinatorRequest
-	(*AddCoordinatorResponse)(nil), // 23: ringleader.rpc.v1.AddCoordinatorResponse
-	(*AttachRequest)(nil),          // 24: ringleader.rpc.v1.AttachRequest
-	(*Register)(nil),               // 25: ringleader.rpc.v1.Register
-	(*Holding)(nil),                // 26: ringleader.rpc.v1.Holding
-	(*Heartbeat)(nil),              // 27: ringleader.rpc.v1.Heartbeat
-	(*Progress)(nil),               // 28: ringleader.rpc.v1.Progress
-	(*Left)(nil),                   // 29: ringleader.rpc.v1.Left
-	(*FileInfo)(nil),               // 30: ringleader.rpc.v1.FileInfo
-	(*PartsWritten)(nil),           // 31: ringleader.rpc.v1.PartsWritten
-	(*ManifestWritten)(nil),        // 32: ringleader.rpc.v1.ManifestWritten
-	(*CheckpointFailed)(nil),       // 33: ringleader.rpc.v1.CheckpointFailed
-	(*CheckpointUnusable)(nil),     // 34: ringleader.rpc.v1.CheckpointUnusable
-	(*Evaluated)(nil),              // 35: ringleader.rpc.v1.Evaluated
-	(*JobFailed)(nil),              // 36: ringleader.rpc.v1.JobFailed
-	(*Prepared)(nil),               // 37: ringleader.rpc.v1.Prepared
-	(*AttachResponse)(nil),         // 38: ringleader.rpc.v1.AttachResponse
-	(*Prepare)(nil),                // 39: ringleader.rpc.v1.Prepare
-	(*Registered)(nil),             // 40: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 41: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 42: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 43: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 44: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 45: ringleader.rpc.v1.Committed
-	(*CheckpointAbandoned)(nil),    // 46: ringleader.rpc.v1.CheckpointAbandoned
-	(*Release)(nil),                // 47: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 48: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 49: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 50: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 51: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 52: ringleader.rpc.v1.StateHeader
-	nil,                            // 53: ringleader.rpc.v1.Register.LabelsEntry
+	(*DrainWorkerRequest)(nil),     // 22: ringleader.rpc.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil),    // 23: ringleader.rpc.v1.DrainWorkerResponse
+	(*AddCoordinatorRequest)(nil),  // 24: ringleader.rpc.v1.AddCoordinatorRequest
+	(*AddCoordinatorResponse)(nil), // 25: ringleader.rpc.v1.AddCoordinatorResponse
+	(*AttachRequest)(nil),          // 26: ringleader.rpc.v1.AttachRequest
+	(*Register)(nil),               // 27: ringleader.rpc.v1.Register
+	(*Holding)(nil),                // 28: ringleader.rpc.v1.Holding
+	(*Heartbeat)(nil),              // 29: ringleader.rpc.v1.Heartbeat
+	(*Progress)(nil),               // 30: ringleader.rpc.v1.Progress
+	(*Left)(nil),                   // 31: ringleader.rpc.v1.Left
+	(*FileInfo)(nil),               // 32: ringleader.rpc.v1.FileInfo
+	(*PartsWritten)(nil),           // 33: ringleader.rpc.v1.PartsWritten
+	(*ManifestWritten)(nil),        // 34: ringleader.rpc.v1.ManifestWritten
+	(*CheckpointFailed)(nil),       // 35: ringleader.rpc.v1.CheckpointFailed
+	(*CheckpointUnusable)(nil),     // 36: ringleader.rpc.v1.CheckpointUnusable
+	(*Evaluated)(nil),              // 37: ringleader.rpc.v1.Evaluated
+	(*JobFailed)(nil),              // 38: ringleader.rpc.v1.JobFailed
+	(*Prepared)(nil),               // 39: ringleader.rpc.v1.Prepared
+	(*AttachResponse)(nil),         // 40: ringleader.rpc.v1.AttachResponse
+	(*Drain)(nil),                  // 41: ringleader.rpc.v1.Drain
+	(*Prepare)(nil),                // 42: ringleader.rpc.v1.Prepare
+	(*Registered)(nil),             // 43: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                 // 44: ringleader.rpc.v1.Assign
+	(*Member)(nil),                 // 45: ringleader.rpc.v1.Member
+	(*Change)(nil),                 // 46: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),          // 47: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),              // 48: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),    // 49: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                // 50: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),            // 51: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),           // 52: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),      // 53: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),     // 54: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),            // 55: ringleader.rpc.v1.StateHeader
+	nil,                            // 56: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
-	28, // 1: ringleader.rpc.v1.JobInfo.progress:type_name -> ringleader.rpc.v1.Progress
+	30, // 1: ringleader.rpc.v1.JobInfo.progress:type_name -> ringleader.rpc.v1.Progress
 	5,  // 2: ringleader.rpc.v1.JobInfo.generations:type_name -> ringleader.rpc.v1.GenerationInfo
 	6,  // 3: ringleader.rpc.v1.JobInfo.checkpoints:type_name -> ringleader.rpc.v1.CheckpointInfo
 	7,  // 4: ringleader.rpc.v1.JobInfo.events:type_name -> ringleader.rpc.v1.Event
@@ -4230,61 +4381,64 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	4,  // 10: ringleader.rpc.v1.ControlJobResponse.job:type_name -> ringleader.rpc.v1.JobInfo
 	20, // 11: ringleader.rpc.v1.ClusterResponse.coordinators:type_name -> ringleader.rpc.v1.CoordinatorInfo
 	21, // 12: ringleader.rpc.v1.ClusterResponse.workers:type_name -> ringleader.rpc.v1.WorkerInfo
-	25, // 13: ringleader.rpc.v1.AttachRequest.register:type_name -> ringleader.rpc.v1.Register
-	27, // 14: ringleader.rpc.v1.AttachRequest.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	28, // 15: ringleader.rpc.v1.AttachRequest.progress:type_name -> ringleader.rpc.v1.Progress
-	29, // 16: ringleader.rpc.v1.AttachRequest.left:type_name -> ringleader.rpc.v1.Left
-	31, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
-	32, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
-	33, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
-	36, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
-	34, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
-	35, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
-	37, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
-	53, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
-	26, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
+	27, // 13: ringleader.rpc.v1.AttachRequest.register:type_name -> ringleader.rpc.v1.Register
+	29, // 14: ringleader.rpc.v1.AttachRequest.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	30, // 15: ringleader.rpc.v1.AttachRequest.progress:type_name -> ringleader.rpc.v1.Progress
+	31, // 16: ringleader.rpc.v1.AttachRequest.left:type_name -> ringleader.rpc.v1.Left
+	33, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
+	34, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
+	35, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
+	38, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
+	36, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
+	37, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
+	39, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
+	56, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	28, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
 	2,  // 26: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
 	2,  // 27: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	30, // 28: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	32, // 28: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
 	6,  // 29: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	40, // 30: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	41, // 31: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	43, // 32: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	44, // 33: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	45, // 34: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	47, // 35: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	46, // 36: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
-	27, // 37: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	39, // 38: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
-	42, // 39: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
-	3,  // 40: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	30, // 41: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	52, // 42: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
-	8,  // 43: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
-	10, // 44: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
-	12, // 45: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
-	14, // 46: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
-	16, // 47: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
-	18, // 48: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
-	22, // 49: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	24, // 50: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	48, // 51: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	50, // 52: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 53: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 54: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 55: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 56: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 57: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 58: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	23, // 59: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	38, // 60: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	49, // 61: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	51, // 62: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	53, // [53:63] is the sub-list for method output_type
-	43, // [43:53] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	43, // 30: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	44, // 31: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	46, // 32: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	47, // 33: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	48, // 34: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	50, // 35: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	49, // 36: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	29, // 37: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	42, // 38: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
+	41, // 39: ringleader.rpc.v1.AttachResponse.drain:type_name -> ringleader.rpc.v1.Drain
+	45, // 40: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	3,  // 41: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
+	32, // 42: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	55, // 43: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	8,  // 44: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
+	10, // 45: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
+	12, // 46: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
+	14, // 47: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
+	16, // 48: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
+	18, // 49: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
+	24, // 50: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
+	22, // 51: ringleader.rpc.v1.CoordinatorService.DrainWorker:input_type -> ringleader.rpc.v1.DrainWorkerRequest
+	26, // 52: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	51, // 53: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	53, // 54: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 55: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 56: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 57: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 58: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 59: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 60: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	25, // 61: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	23, // 62: ringleader.rpc.v1.CoordinatorService.DrainWorker:output_type -> ringleader.rpc.v1.DrainWorkerResponse
+	40, // 63: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	52, // 64: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	54, // 65: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	55, // [55:66] is the sub-list for method output_type
+	44, // [44:55] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_rpcpb_rpc_proto_init() }
@@ -4293,7 +4447,7 @@ func file_rpcpb_rpc_proto_init() {
 		return
 	}
 	file_rpcpb_rpc_proto_msgTypes[2].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[20].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[22].OneofWrappers = []any{
 		(*AttachRequest_Register)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 		(*AttachRequest_Progress)(nil),
@@ -4306,8 +4460,8 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_Evaluated)(nil),
 		(*AttachRequest_Prepared)(nil),
 	}
-	file_rpcpb_rpc_proto_msgTypes[31].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[34].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[33].OneofWrappers = []any{}
+	file_rpcpb_rpc_proto_msgTypes[36].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
@@ -4317,6 +4471,7 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachResponse_CheckpointAbandoned)(nil),
 		(*AttachResponse_Heartbeat)(nil),
 		(*AttachResponse_Prepare)(nil),
+		(*AttachResponse_Drain)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4324,7 +4479,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

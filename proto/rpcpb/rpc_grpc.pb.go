@@ -28,6 +28,7 @@ const (
 	CoordinatorService_ControlJob_FullMethodName     = "/ringleader.rpc.v1.CoordinatorService/ControlJob"
 	CoordinatorService_Cluster_FullMethodName        = "/ringleader.rpc.v1.CoordinatorService/Cluster"
 	CoordinatorService_AddCoordinator_FullMethodName = "/ringleader.rpc.v1.CoordinatorService/AddCoordinator"
+	CoordinatorService_DrainWorker_FullMethodName    = "/ringleader.rpc.v1.CoordinatorService/DrainWorker"
 	CoordinatorService_Attach_FullMethodName         = "/ringleader.rpc.v1.CoordinatorService/Attach"
 )
 
@@ -50,6 +51,8 @@ type CoordinatorServiceClient interface {
 	Cluster(ctx context.Context, in *ClusterRequest, opts ...grpc.CallOption) (*ClusterResponse, error)
 	// AddCoordinator admits a new, empty node (coordinator --join); an old entry of the same address is removed first.
 	AddCoordinator(ctx context.Context, in *AddCoordinatorRequest, opts ...grpc.CallOption) (*AddCoordinatorResponse, error)
+	// DrainWorker tells an attached worker to leave its gang after its step and to end. One that has been told is told nothing again.
+	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 	// Attach is a worker's stream: reports up, assignments down. The first message up is Register.
 	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error)
 }
@@ -141,6 +144,16 @@ func (c *coordinatorServiceClient) AddCoordinator(ctx context.Context, in *AddCo
 	return out, nil
 }
 
+func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainWorkerResponse)
+	err := c.cc.Invoke(ctx, CoordinatorService_DrainWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *coordinatorServiceClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[1], CoordinatorService_Attach_FullMethodName, cOpts...)
@@ -173,6 +186,8 @@ type CoordinatorServiceServer interface {
 	Cluster(context.Context, *ClusterRequest) (*ClusterResponse, error)
 	// AddCoordinator admits a new, empty node (coordinator --join); an old entry of the same address is removed first.
 	AddCoordinator(context.Context, *AddCoordinatorRequest) (*AddCoordinatorResponse, error)
+	// DrainWorker tells an attached worker to leave its gang after its step and to end. One that has been told is told nothing again.
+	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	// Attach is a worker's stream: reports up, assignments down. The first message up is Register.
 	Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error
 	mustEmbedUnimplementedCoordinatorServiceServer()
@@ -205,6 +220,9 @@ func (UnimplementedCoordinatorServiceServer) Cluster(context.Context, *ClusterRe
 }
 func (UnimplementedCoordinatorServiceServer) AddCoordinator(context.Context, *AddCoordinatorRequest) (*AddCoordinatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddCoordinator not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainWorker not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error {
 	return status.Error(codes.Unimplemented, "method Attach not implemented")
@@ -349,6 +367,24 @@ func _CoordinatorService_AddCoordinator_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoordinatorService_DrainWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoordinatorServiceServer).DrainWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoordinatorService_DrainWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoordinatorServiceServer).DrainWorker(ctx, req.(*DrainWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CoordinatorService_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(CoordinatorServiceServer).Attach(&grpc.GenericServerStream[AttachRequest, AttachResponse]{ServerStream: stream})
 }
@@ -386,6 +422,10 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddCoordinator",
 			Handler:    _CoordinatorService_AddCoordinator_Handler,
+		},
+		{
+			MethodName: "DrainWorker",
+			Handler:    _CoordinatorService_DrainWorker_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
