@@ -29,6 +29,7 @@ type leadership struct {
 	workers   map[string]schedule.Worker // by worker: what they said, also after their stream ended
 	progress  map[string]*rpcpb.Progress // by job: the newest of the current generation
 	marked    map[string]mark            // by job: what the log knows of that
+	slow      map[pace]bool              // members that the history calls slow
 	gathering map[string]*gathering      // by job: checkpoints that are being written
 	asks      map[string]schedule.Ask    // by job: what Plan wants asked
 	prepares  map[string]string          // by worker: the job that Plan wants it to get ready for
@@ -78,7 +79,7 @@ func (c *Coordinator) leadOnce() (again bool) {
 	l := &leadership{
 		c: c, term: term, since: time.Now(), events: make(chan event, maxEvents), done: make(chan struct{}),
 		sessions: map[string]*session{}, workers: map[string]schedule.Worker{}, progress: map[string]*rpcpb.Progress{},
-		marked: map[string]mark{}, gathering: map[string]*gathering{},
+		marked: map[string]mark{}, gathering: map[string]*gathering{}, slow: map[pace]bool{},
 	}
 	l.publish()
 	c.leading.Store(l)
@@ -204,6 +205,7 @@ func (l *leadership) tidy() {
 	}
 	maps.DeleteFunc(l.gathering, func(job string, g *gathering) bool { return g.generation != current(job) })
 	maps.DeleteFunc(l.progress, func(job string, _ *rpcpb.Progress) bool { return v.Job(job) == nil })
+	maps.DeleteFunc(l.slow, func(p pace, _ bool) bool { return current(p.job) == 0 })
 	maps.DeleteFunc(l.marked, func(job string, _ mark) bool { return current(job) == 0 })
 	maps.DeleteFunc(l.workers, func(id string, w schedule.Worker) bool { return !w.Attached && v.Worker(id) == nil })
 }

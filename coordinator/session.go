@@ -290,6 +290,9 @@ func (l *leadership) onProgress(p *rpcpb.Progress) error {
 		return nil
 	}
 	l.progress[j.Id] = p
+	if err := l.onPace(j, p); err != nil {
+		return err
+	}
 	if p.Step > state.Current(j).ResumeStep {
 		l.bench.Forgive(j.Id)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"time"
 
 	"github.com/ringleader-dev/ringleader"
 )
@@ -30,7 +31,7 @@ func Flags() []Flag {
 // LossFractionBits is the scale at which losses travel: coarser than a gradient's, because a loss is a sum over a shard's users.
 const LossFractionBits = 32
 
-// Lanes at fixed places; after them come NaN per shard, overflow per shard, sums per bucket, digest per rank.
+// Lanes at fixed places; after them come NaN per shard, overflow per shard, sums per bucket, digest per rank, pace per rank.
 const (
 	laneMembers = iota // 1 from each member: a trailer summed twice, or not at all, shows
 	laneSeal           // minus the sum of all other lanes, mod 2^64
@@ -60,7 +61,7 @@ func NewTrailer(ranks, shards, buckets int) *Trailer {
 	if ranks < 1 || shards < 1 || shards > MaxShards || buckets < 0 {
 		t.fail("trailer of %d ranks, %d shards, %d buckets: want at least 1, 1..%d, at least 0", ranks, shards, MaxShards, buckets)
 	}
-	t.lanes = make([]int64, laneShards+2*t.shards+t.buckets+t.ranks)
+	t.lanes = make([]int64, laneShards+2*t.shards+t.buckets+2*t.ranks)
 	return t
 }
 
@@ -96,6 +97,13 @@ func (t *Trailer) bucket(b int) *int64 { return t.at("bucket", laneShards+2*t.sh
 func (t *Trailer) rank(r ringleader.Rank) *int64 {
 	return t.at("rank", laneShards+2*t.shards+t.buckets, int(r), t.ranks)
 }
+
+func (t *Trailer) pace(r ringleader.Rank) *int64 {
+	return t.at("rank", laneShards+2*t.shards+t.buckets+t.ranks, int(r), t.ranks)
+}
+
+// SetPace says how long a member computes at a shard, in whole microseconds: it is reported, and decides nothing.
+func (t *Trailer) SetPace(r ringleader.Rank, d time.Duration) { *t.pace(r) = d.Microseconds() }
 
 // AddUsers counts users of this step.
 func (t *Trailer) AddUsers(n int64) { t.lanes[laneUsers] += n }

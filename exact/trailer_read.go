@@ -3,6 +3,7 @@ package exact
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/ringleader-dev/ringleader"
 )
@@ -44,6 +45,11 @@ func (t *Trailer) Loss() float64 { return math.Ldexp(float64(t.lanes[laneLoss]),
 // Ledger is the sum of the users' hashes mod 2^64.
 func (t *Trailer) Ledger() uint64 { return uint64(t.lanes[laneLedger]) }
 
+// Pace is how long a member computes at a shard.
+func (t *Trailer) Pace(r ringleader.Rank) time.Duration {
+	return time.Duration(*t.pace(r)) * time.Microsecond
+}
+
 // Raised reports whether any member raised a flag.
 func (t *Trailer) Raised(f Flag) bool { return t.Count(f) > 0 }
 
@@ -81,8 +87,8 @@ func (t *Trailer) marked(base int) []Bad {
 // Digests are the members' digests by rank.
 func (t *Trailer) Digests() []ringleader.Digest {
 	list := make([]ringleader.Digest, t.ranks)
-	for r, d := range t.lanes[laneShards+2*t.shards+t.buckets:] {
-		list[r] = ringleader.Digest(d)
+	for r := range list {
+		list[r] = ringleader.Digest(*t.rank(ringleader.Rank(r)))
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/exact"
@@ -69,6 +70,7 @@ func TestTrailerAddsUpInAnyOrder(t *testing.T) {
 				tr.Raise(exact.FlagPause)
 			}
 			tr.Raise(exact.FlagDrain)
+			tr.SetPace(ringleader.Rank(r), time.Duration(r)*time.Second)
 		})
 		total := reduce(list, rng.Perm(3))
 		if want == nil {
@@ -120,6 +122,11 @@ func checkTotal(t *testing.T, total *exact.Trailer) {
 	for _, f := range exact.Flags() {
 		if total.Count(f) != counts[f] || total.Raised(f) != (counts[f] > 0) {
 			t.Errorf("flag %d: count %d, raised %t, want %d", f, total.Count(f), total.Raised(f), counts[f])
+		}
+	}
+	for r := range 3 {
+		if got, want := total.Pace(ringleader.Rank(r)), time.Duration(r)*time.Second; got != want {
+			t.Errorf("pace of rank %d: %v, want %v", r, got, want)
 		}
 	}
 	if d := total.Disagree(); d != nil {

@@ -34,6 +34,7 @@ type generation struct {
 	wishes  []exact.Flag  // flags that this member raises in the present step
 	trailer *exact.Trailer
 	rate    rate
+	paces   []float64 // seconds a shard, by rank: moving averages
 
 	evaluating atomic.Bool
 }
@@ -262,18 +263,35 @@ func (g *generation) progress(s StepReport) {
 		return
 	}
 	users, tokens := g.rate.add(s)
+	g.addPaces()
 	g.agent.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Progress{Progress: &rpcpb.Progress{
-		JobId:       g.assign.JobId,
-		Generation:  g.assign.Generation,
-		Step:        int64(s.Step),
-		Loss:        s.Loss,
-		Users:       g.replica.scalars.Users,
-		Tokens:      g.replica.scalars.Tokens,
-		StepSeconds: s.Seconds,
-		TimeMs:      time.Now().UnixMilli(),
-		UsersPerS:   users,
-		TokensPerS:  tokens,
+		JobId:        g.assign.JobId,
+		Generation:   g.assign.Generation,
+		Step:         int64(s.Step),
+		Loss:         s.Loss,
+		Users:        g.replica.scalars.Users,
+		Tokens:       g.replica.scalars.Tokens,
+		StepSeconds:  s.Seconds,
+		TimeMs:       time.Now().UnixMilli(),
+		UsersPerS:    users,
+		TokensPerS:   tokens,
+		ShardSeconds: slices.Clone(g.paces),
 	}}})
+}
+
+func (g *generation) addPaces() {
+	const keep = 0.9
+	first := g.paces == nil
+	if first {
+		g.paces = make([]float64, g.size)
+	}
+	for r := range g.paces {
+		if x := g.trailer.Pace(ringleader.Rank(r)).Seconds(); first {
+			g.paces[r] = x
+		} else {
+			g.paces[r] = keep*g.paces[r] + (1-keep)*x
+		}
+	}
 }
 
 // rate is a moving average of throughput, by time and not by step: short steps must not drown long ones.

@@ -77,10 +77,12 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) 
 		case <-ctx.Done():
 		}
 	}()
+	began := time.Now()
 	g.replica.Begin(wide, g.recomputes())
 	early := make(chan error, 1)
 	go func() { early <- g.sumEarly(ctx) }()
 	err := g.replica.Compute(ctx, tr, g.shards)
+	tr.SetPace(g.rank, time.Since(began)/time.Duration(max(len(g.shards), 1)))
 	if err != nil {
 		err = g.own(err)
 		cancel(err) // which the ring tells the others

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
@@ -185,33 +186,48 @@ func stateName(s rpcpb.JobState) string {
 
 func jobShow() *cobra.Command {
 	var cluster clusterFlags
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show a job: its state, generations, checkpoints and history", Example: "  ringleader job show job-1", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show a job: its state, members, checkpoints and time line", Example: "  ringleader job show job-1", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Get(cmd.Context(), args[0])
 				if err != nil {
 					return answered(err)
 				}
+				if asJSON {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), protojson.Format(j))
+					return err
+				}
 				return printJob(cmd.OutOrStdout(), j)
 			})
 		},
 	}
 	cluster.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known of it as JSON")
 	return cmd
 }
 
 func printJob(w io.Writer, j *rpcpb.JobInfo) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "job\t%s\nname\t%s\nstate\t%s\nreason\t%s\njob digest\t%s\nstep\t%s\n", j.Id, j.Name, stateName(j.State), j.Reason, j.JobDigest, stepOf(j, " of "))
-	for _, g := range j.Generations {
-		fmt.Fprintf(t, "generation %d\tfrom step %d on %v: %s\n", g.Number, g.FirstStep, g.Members, g.Reason)
+	if n := len(j.Generations); n > 0 && j.EndedMs == 0 {
+		g, p := j.Generations[n-1], j.GetProgress()
+		for rank, id := range g.Members {
+			pace := ""
+			if p.GetGeneration() == g.Number && rank < len(p.ShardSeconds) {
+				pace = fmt.Sprintf(", %.3g s a shard", p.ShardSeconds[rank])
+			}
+			fmt.Fprintf(t, "rank %d\t%s%s\n", rank, id, pace)
+		}
 	}
 	for _, c := range j.Checkpoints {
 		fmt.Fprintf(t, "checkpoint\tstep %d, state digest %s, %s\n", c.Step, c.StateDigest, c.Directory)
 	}
+	fmt.Fprintln(t)
 	for _, e := range j.Events {
-		fmt.Fprintf(t, "%s\t%s\n", time.UnixMilli(e.TimeMs).UTC().Format(time.DateTime), e.Text)
+		at := time.UnixMilli(e.TimeMs).UTC()
+		fmt.Fprintf(t, "%s\t+%.1f s\t%s\n", at.Format(time.DateTime), at.Sub(time.UnixMilli(j.SubmittedMs)).Seconds(), e.Text)
 	}
 	return t.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	seam "github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
@@ -23,6 +24,7 @@ type device struct {
 	broken  atomic.Bool // all that is still asked of it fails
 
 	wrongAt     atomic.Int64 // so many gradients on, a bit of one flips before anything is made of it; 0: in none
+	pause       atomic.Int64 // nanoseconds more for each gradient
 	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
 	conversions atomic.Int64 // to blocks
 	mu          sync.Mutex
@@ -84,6 +86,7 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 
 func (l *lane) DenseAllAction(out seam.F64, users, items seam.Mat, a *seam.AllAction) {
 	l.Lane.DenseAllAction(out, users, items, a)
+	time.Sleep(time.Duration(l.d.pause.Load()))
 	if l.d.wrongAt.Add(-1) == 0 {
 		first := users.Data.Slice(0, 1)
 		var x [1]float32

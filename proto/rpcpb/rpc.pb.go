@@ -2037,6 +2037,7 @@ type Progress struct {
 	TimeMs        int64                  `protobuf:"varint,8,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	UsersPerS     float64                `protobuf:"fixed64,9,opt,name=users_per_s,json=usersPerS,proto3" json:"users_per_s,omitempty"` // moving averages
 	TokensPerS    float64                `protobuf:"fixed64,10,opt,name=tokens_per_s,json=tokensPerS,proto3" json:"tokens_per_s,omitempty"`
+	ShardSeconds  []float64              `protobuf:"fixed64,11,rep,packed,name=shard_seconds,json=shardSeconds,proto3" json:"shard_seconds,omitempty"` // of computing, by rank: moving averages
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2139,6 +2140,13 @@ func (x *Progress) GetTokensPerS() float64 {
 		return x.TokensPerS
 	}
 	return 0
+}
+
+func (x *Progress) GetShardSeconds() []float64 {
+	if x != nil {
+		return x.ShardSeconds
+	}
+	return nil
 }
 
 // Left: the worker has left the generation at the given state and waits for a newer one.
@@ -4077,7 +4085,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06reason\x18\a \x01(\x0e2\x1d.ringleader.rpc.v1.LeftReasonR\x06reason\x12\x12\n" +
 	"\x04hung\x18\b \x01(\bR\x04hung\"\x1f\n" +
 	"\tHeartbeat\x12\x12\n" +
-	"\x04beat\x18\x01 \x01(\x04R\x04beat\"\x95\x02\n" +
+	"\x04beat\x18\x01 \x01(\x04R\x04beat\"\xba\x02\n" +
 	"\bProgress\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -4092,7 +4100,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\vusers_per_s\x18\t \x01(\x01R\tusersPerS\x12 \n" +
 	"\ftokens_per_s\x18\n" +
 	" \x01(\x01R\n" +
-	"tokensPerS\"\xe4\x01\n" +
+	"tokensPerS\x12#\n" +
+	"\rshard_seconds\x18\v \x03(\x01R\fshardSeconds\"\xe4\x01\n" +
 	"\x04Left\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
