@@ -86,7 +86,7 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 
 func (l *lane) DenseAllAction(out seam.F64, users, items seam.Mat, a *seam.AllAction) {
 	l.Lane.DenseAllAction(out, users, items, a)
-	time.Sleep(time.Duration(l.d.pause.Load()))
+	<-time.After(time.Duration(l.d.pause.Load()))
 	if l.d.wrongAt.Add(-1) == 0 {
 		first := users.Data.Slice(0, 1)
 		var x [1]float32
