@@ -136,7 +136,7 @@ func (e *Engine) Close() {
 func (e *Engine) check() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	err := errors.Join(e.copier.Sync(), e.sync())
+	err := errors.Join(e.copier.Sync(), e.spare.ops.Sync(), e.sync())
 	if err != nil {
 		e.step = noState
 	}
