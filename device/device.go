@@ -244,14 +244,15 @@ type AdamW struct {
 // only, in an order fixed here, so that all devices give the same bits for the same input (architecture: replicas of mixed gangs stay equal).
 type Update interface {
 	// ToFixed adds round-to-nearest-even(x * 2^exact.FractionBits) to acc, both N elements. bad[0] counts NaN, bad[1] values that are
-	// of magnitude limit (exact.Limit) or more; those are not added.
+	// of magnitude limit (exact.Limit) or more; those are not added. bad[2] is increased by the sum of what is, mod 2^64.
 	ToFixed(acc I64, x F32, limit float32, bad I64)
 	// FromFixed: x = float32(float64(acc) / 2^exact.FractionBits / divisor).
 	FromFixed(x F32, acc I64, divisor float64)
 	// RaiseExponents raises the exponents of x's blocks as exact.RaiseExponents does; one for each block of exact.BlockElements elements.
 	RaiseExponents(exponents I8, x F32)
 	// ToBlocks16 and ToBlocks32 are exact.ToBlocks: they add round-to-nearest-even(x * 2^(fraction-exponent)) to acc, both N elements. bad[0] counts
-	// NaN, bad[1] values that would be 2^fraction or more in magnitude; those are not added. fraction is within 0..15 or 0..31 bits.
+	// NaN, bad[1] values that would be 2^fraction or more in magnitude; those are not added. bad[2] is increased by the sum of what is; only its lower 32 bits
+	// count. fraction is within 0..15 or 0..31 bits.
 	ToBlocks16(acc I16, x F32, exponents I8, fraction int, bad I64)
 	ToBlocks32(acc I32, x F32, exponents I8, fraction int, bad I64)
 	// FromBlocks16 and FromBlocks32: x = float32(float64(acc) * (2^(exponent-fraction) / divisor)).

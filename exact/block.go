@@ -54,8 +54,9 @@ func RaiseExponents(e []int8, x []float32) {
 }
 
 // ToBlocks adds round-to-nearest-even(x[i] * 2^(fraction-e)) to acc[i], e being the exponent of its block, and counts the values that
-// it did not add: NaN, and those that would be 2^fraction or more in magnitude. It is the definition that devices are held to. x begins with a block.
-func ToBlocks[W Word](acc []W, x []float32, e []int8, fraction int) (nan, over int64) {
+// it did not add: NaN, and those that would be 2^fraction or more in magnitude. sum is that of what it added. It is the definition that devices are held to. x
+// begins with a block.
+func ToBlocks[W Word](acc []W, x []float32, e []int8, fraction int) (nan, over, sum int64) {
 	acc = acc[:len(x)]
 	limit := math.Ldexp(1, fraction) - 0.5
 	for i, v := range x {
@@ -66,10 +67,12 @@ func ToBlocks[W Word](acc []W, x []float32, e []int8, fraction int) (nan, over i
 		case y >= limit || y <= -limit:
 			over++
 		default:
-			acc[i] += W(math.RoundToEven(y))
+			k := math.RoundToEven(y)
+			acc[i] += W(k)
+			sum += int64(k)
 		}
 	}
-	return nan, over
+	return nan, over, sum
 }
 
 // FromBlocks sets x[i] = float32(float64(acc[i]) * (2^(e-fraction) / divisor)): one division for a block.

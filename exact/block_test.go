@@ -81,7 +81,7 @@ func sumOf[W exact.Word](t *testing.T, rng *rand.Rand, all [][]float32, e []int8
 		m := sums[rng.IntN(members)]
 		for lo := 0; lo < n; lo += bucket {
 			hi := min(n, lo+bucket)
-			if nan, over := exact.ToBlocks(m[lo:hi], all[s][lo:hi], e[lo/exact.BlockElements:], fraction); nan+over > 0 {
+			if nan, over, _ := exact.ToBlocks(m[lo:hi], all[s][lo:hi], e[lo/exact.BlockElements:], fraction); nan+over > 0 {
 				t.Fatalf("shard %d, elements %d..%d: %d NaN and %d beyond exponents that were taken from them", s, lo, hi, nan, over)
 			}
 		}
@@ -110,7 +110,7 @@ func TestBlocksFit(t *testing.T) {
 		acc := make([]int16, len(x))
 		wide := make([]int64, len(x))
 		for s := range shards {
-			nan, over := exact.ToBlocks(acc, x, []int8{int8(fraction)}, fraction)
+			nan, over, _ := exact.ToBlocks(acc, x, []int8{int8(fraction)}, fraction)
 			if nan != 1 || over != 3 {
 				t.Fatalf("%d NaN and %d beyond, want 1 and 3", nan, over)
 			}

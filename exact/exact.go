@@ -24,8 +24,9 @@ func Limit(shards int) float32 {
 }
 
 // ToFixed adds round-to-nearest-even(x[i] * 2^FractionBits) to acc[i] and counts the values that it did not add: NaN,
-// and those of magnitude limit or more (infinities too). It is the definition that devices are held to. The slices are of one length.
-func ToFixed(acc []int64, x []float32, limit float32) (nan, over int64) {
+// and those of magnitude limit or more (infinities too). sum is that of what it added, mod 2^64. It is the definition that devices are held to. The slices are
+// of one length.
+func ToFixed(acc []int64, x []float32, limit float32) (nan, over, sum int64) {
 	acc = acc[:len(x)]
 	for i, v := range x {
 		switch {
@@ -35,10 +36,12 @@ func ToFixed(acc []int64, x []float32, limit float32) (nan, over int64) {
 			over++
 		default:
 			// Exact in float64: 24 bits of mantissa times a power of two.
-			acc[i] += int64(math.RoundToEven(float64(v) * (1 << FractionBits)))
+			k := int64(math.RoundToEven(float64(v) * (1 << FractionBits)))
+			acc[i] += k
+			sum += k
 		}
 	}
-	return nan, over
+	return nan, over, sum
 }
 
 // FromFixed sets x[i] = float32(float64(acc[i]) / 2^FractionBits / divisor). The slices are of one length.

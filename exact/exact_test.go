@@ -36,7 +36,7 @@ func samples(rng *rand.Rand, n int) []float32 {
 func TestToFixedRoundsToNearestEven(t *testing.T) {
 	x := samples(rand.New(rand.NewPCG(1, 1)), 20_000)
 	acc := make([]int64, len(x))
-	nan, over := exact.ToFixed(acc, x, exact.Limit(24))
+	nan, over, _ := exact.ToFixed(acc, x, exact.Limit(24))
 	if nan != 0 || over != 0 {
 		t.Fatalf("refused %d NaN, %d out of range", nan, over)
 	}
@@ -59,7 +59,7 @@ func TestToFixedRefuses(t *testing.T) {
 	inf := float32(math.Inf(1))
 	x := []float32{float32(math.NaN()), limit, -limit, inf, -inf, math.Nextafter32(limit, 0)}
 	acc := []int64{7, 7, 7, 7, 7, 0}
-	nan, over := exact.ToFixed(acc, x, limit)
+	nan, over, _ := exact.ToFixed(acc, x, limit)
 	if nan != 1 || over != 4 {
 		t.Errorf("refused %d NaN and %d out of range, want 1 and 4", nan, over)
 	}
@@ -81,7 +81,7 @@ func TestLimitLeavesRoomForAllShards(t *testing.T) {
 		acc := make([]int64, 1)
 		sum := new(big.Int)
 		for range shards {
-			if _, over := exact.ToFixed(acc, largest, limit); over != 0 {
+			if _, over, _ := exact.ToFixed(acc, largest, limit); over != 0 {
 				t.Fatalf("%d shards: %g is refused", shards, largest[0])
 			}
 			sum.Add(sum, big.NewInt(reference(largest[0])))

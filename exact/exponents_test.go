@@ -30,7 +30,7 @@ func TestSecondPassConverts(t *testing.T) {
 		exact.RaiseExponents(seen, x)
 		exact.NextExponents(next, now, seen, 1)
 		for _, fraction := range []int{exact.Fraction(16, 256), exact.Fraction(32, 24)} {
-			if nan, over := exact.ToBlocks(make([]int32, len(x)), x, next, fraction); nan+over > 0 {
+			if nan, over, _ := exact.ToBlocks(make([]int32, len(x)), x, next, fraction); nan+over > 0 {
 				t.Fatalf("%g: %d NaN and %d beyond exponent %d, which was taken from %d", x, nan, over, next, seen)
 			}
 		}

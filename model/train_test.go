@@ -57,7 +57,7 @@ func (s *setup) train(t *testing.T, sampler *dataset.Sampler, shards int, steps 
 	n := s.m.Size()
 	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
 	grad := s.upload(t, "grad", make([]float32, n))
-	sum, err := device.Alloc[int64](s.dev, n+2)
+	sum, err := device.Alloc[int64](s.dev, n+3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func (s *setup) train(t *testing.T, sampler *dataset.Sampler, shards int, steps 
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.lane.ToFixed(sum.Slice(0, n), grad, exact.Limit(shards), sum.Slice(n, n+2))
+			s.lane.ToFixed(sum.Slice(0, n), grad, exact.Limit(shards), sum.Slice(n, n+3))
 			loss, users = loss+res.Loss, users+res.Users
 		}
 		s.lane.FromFixed(grad, sum.Slice(0, n), float64(users))

@@ -35,11 +35,13 @@ type ringSum[T device.Number] func(group *allreduce.Group, ctx context.Context, 
 // fixed is exact64.
 type fixed struct{ limit float32 }
 
-func (c fixed) add(l *lane, sum device.I64, grad device.F32, _ int) {
-	l.ops.ToFixed(sum, grad, c.limit, l.bad)
+func (c fixed) add(l *lane, sum device.I64, grad device.F32, _ int, counts device.I64) {
+	l.ops.ToFixed(sum, grad, c.limit, counts)
 }
 
-func (c fixed) good(l *lane) bool { return l.allGood() }
+func (fixed) good(l *lane) bool { return l.refused == 0 }
+
+func (fixed) same(total, added int64) bool { return total == added }
 
 func (c fixed) limits() func(int) float32 { return func(int) float32 { return c.limit } }
 
@@ -71,14 +73,16 @@ type blocks[W blockWord] struct {
 	over      ringSum[W]
 }
 
-func (c *blocks[W]) add(l *lane, sum device.Buf[W], grad device.F32, lo int) {
+func (c *blocks[W]) add(l *lane, sum device.Buf[W], grad device.F32, lo int, counts device.I64) {
 	first := lo / exact.BlockElements // buckets are whole blocks, but for the last
 	last := first + exact.Blocks(grad.N)
 	l.ops.RaiseExponents(c.exponents.seen[l.index].Slice(first, last), grad)
-	c.to(l.ops, sum, grad, c.exponents.used.Slice(first, last), c.fraction, l.bad)
+	c.to(l.ops, sum, grad, c.exponents.used.Slice(first, last), c.fraction, counts)
 }
 
-func (c *blocks[W]) good(l *lane) bool { return l.allGood() }
+func (*blocks[W]) good(l *lane) bool { return l.refused == 0 }
+
+func (*blocks[W]) same(total, added int64) bool { return int32(total) == int32(added) }
 
 func (c *blocks[W]) limits() func(int) float32 {
 	used := c.exponents.by(c.exponents.wide)
@@ -104,7 +108,7 @@ func (c *blocks[W]) mean(l *lane, grad device.F32, sum device.Buf[W], host []W, 
 // plain is float32 and bfloat16: sums that are rounded, and depend on who adds what.
 type plain struct{ over ringSum[float32] }
 
-func (plain) add(l *lane, sum, grad device.F32, _ int) {
+func (plain) add(l *lane, sum, grad device.F32, _ int, _ device.I64) {
 	to := device.Matrix(sum, 1, sum.N)
 	l.ops.Add(to, to, device.Matrix(grad, 1, sum.N))
 }
@@ -113,6 +117,8 @@ func (plain) good(l *lane) bool {
 	square := l.ops.SquaredNorm(l.grad)
 	return !math.IsNaN(square) && !math.IsInf(square, 0)
 }
+
+func (plain) same(int64, int64) bool { return true }
 
 func (plain) limits() func(int) float32 { return func(int) float32 { return float32(math.Inf(1)) } }
 

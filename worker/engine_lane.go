@@ -36,8 +36,10 @@ type lane struct {
 	ops       device.Lane
 	gradients Gradients
 	grad      device.F32 // one shard's gradient
-	bad       device.I64 // NaN and overflow counts of one shard
+	counts    device.I64 // of the present shard, three for each bucket: see device.Update
 	added     int        // buckets of the present shard that are in the sum already
+	counted   int        // those of them whose counts have been taken over
+	refused   int64      // elements of the shard that could not be added, as far as counted
 }
 
 func (e *Engine) openLane(cfg *EngineConfig, index int) (*lane, error) {
@@ -48,7 +50,7 @@ func (e *Engine) openLane(cfg *EngineConfig, index int) (*lane, error) {
 	}
 	n := e.model.Size()
 	if l.grad, err = device.Alloc[float32](e.dev, n); err == nil {
-		l.bad, err = device.Alloc[int64](e.dev, 2)
+		l.counts, err = device.Alloc[int64](e.dev, 3*((n+e.bucket-1)/e.bucket))
 	}
 	if err == nil {
 		l.gradients, err = cfg.Open(l.ops)
@@ -64,7 +66,7 @@ func (l *lane) close(dev device.Device) {
 	if l.gradients != nil {
 		l.gradients.Close()
 	}
-	for _, addr := range []uintptr{l.grad.Addr, l.bad.Addr} {
+	for _, addr := range []uintptr{l.grad.Addr, l.counts.Addr} {
 		if addr != 0 {
 			dev.Free(addr)
 		}
@@ -77,8 +79,8 @@ func (l *lane) close(dev device.Device) {
 // complete of it is handed on.
 func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResult, error) {
 	device.Zero(l.ops, l.grad)
-	device.Zero(l.ops, l.bad)
-	l.added = 0
+	device.Zero(l.ops, l.counts)
+	l.added, l.counted, l.refused = 0, 0, 0
 	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s, func(span int) {
 		if last() {
 			e.sum.add(l, span+1, true)
@@ -112,13 +114,6 @@ func (l *lane) hash(res *ShardResult) uint64 {
 	loss := math.Float64bits(res.Loss)
 	rest := []uint32{uint32(loss), uint32(loss >> 32), uint32(res.Ledger), uint32(res.Ledger >> 32), uint32(res.Users), uint32(res.Visits), uint32(res.Tokens)}
 	return l.ops.Hash(l.grad, 0) + exact.HashWords(rest, uint64(l.grad.N))
-}
-
-// allGood tells whether conversions counted nothing bad (waits).
-func (l *lane) allGood() bool {
-	var bad [2]int64
-	device.Download(l.ops, bad[:], l.bad)
-	return bad == [2]int64{}
 }
 
 // blame finds the tensors at fault: on the host, because it happens seldom.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,9 +41,11 @@ type gradientSum interface {
 
 // codec is how a job's gradients travel: as words of one type. Methods are called by several lanes at a time.
 type codec[T device.Number] interface {
-	// add adds a part of the lane's gradient, which begins at element lo, to that of its sum.
-	add(l *lane, sum device.Buf[T], grad device.F32, lo int)
+	// add adds a part of the lane's gradient, which begins at element lo, to that of its sum, and counts what it adds and what it cannot: see device.Update.
+	add(l *lane, sum device.Buf[T], grad device.F32, lo int, counts device.I64)
 	good(l *lane) bool
+	// same tells whether the total of a sum is that of what was added to it, as far as such totals are kept.
+	same(total, added int64) bool
 	limits() func(i int) float32
 	most() float32
 	ring(ctx context.Context, group *allreduce.Group, step ringleader.Step, bucket uint32, part []T) error
@@ -60,10 +63,11 @@ type sums[T device.Number] struct {
 	lanes  []device.Buf[T] // each lane's sum over its shards
 	parts  [][]T           // room on the host for a piece of a lane's sum: for each lane, and the spare one
 
-	buckets []bucket // in the order in which they travel
-	after   []int    // how many of them are complete after so many spans
-	next    int      // the first that has not been summed over members
-	totals  []int64  // of what this member put into each, by number
+	buckets []bucket  // in the order in which they travel
+	after   []int     // how many of them are complete after so many spans
+	next    int       // the first that has not been summed over members
+	totals  []int64   // of what this member put into each, by number
+	counted [][]int64 // the same, as lanes counted it when they converted, by lane and place
 
 	mu      sync.Mutex
 	added   []int         // buckets that each lane will add nothing more to
@@ -78,6 +82,9 @@ func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 	s := &sums[T]{codec: c, engine: e, host: make([]T, n), added: make([]int, e.dev.Lanes()), changed: make(chan struct{}, 1)}
 	s.buckets, s.after = cut(n, e.bucket, e.model.Spans())
 	s.totals = make([]int64, len(s.buckets))
+	for range e.dev.Lanes() {
+		s.counted = append(s.counted, make([]int64, len(s.buckets)))
+	}
 	for range e.dev.Lanes() {
 		sum, err := device.Alloc[T](e.dev, n)
 		if err != nil {
@@ -123,16 +130,20 @@ func (s *sums[T]) begin() {
 	clear(s.added)
 }
 
-func (s *sums[T]) reset(l *lane) { device.Zero(l.ops, s.lanes[l.index]) }
+func (s *sums[T]) reset(l *lane) {
+	device.Zero(l.ops, s.lanes[l.index])
+	clear(s.counted[l.index])
+	l.added, l.counted = 0, 0
+}
 
 func (s *sums[T]) all() int { return len(s.after) - 1 }
 
 func (s *sums[T]) add(l *lane, spans int, last bool) {
 	to := s.after[spans]
-	for _, b := range s.buckets[l.added:max(to, l.added)] {
-		s.codec.add(l, s.lanes[l.index].Slice(b.lo, b.hi), l.grad.Slice(b.lo, b.hi), b.lo)
+	for ; l.added < to; l.added++ {
+		b := s.buckets[l.added]
+		s.codec.add(l, s.lanes[l.index].Slice(b.lo, b.hi), l.grad.Slice(b.lo, b.hi), b.lo, l.counts.Slice(3*l.added, 3*l.added+3))
 	}
-	l.added = max(to, l.added)
 	if last && to > 0 {
 		s.advance(l, to)
 	}
@@ -142,6 +153,7 @@ func (s *sums[T]) finish(l *lane) { s.advance(l, len(s.buckets)) }
 
 // advance says that a lane adds nothing more to the first so many buckets.
 func (s *sums[T]) advance(l *lane, to int) {
+	s.count(l)
 	_ = l.ops.Sync() // waits for what was issued; an error stays with the lane, and ends the step before the sum is used
 	s.mu.Lock()
 	s.added[l.index] = to
@@ -149,6 +161,22 @@ func (s *sums[T]) advance(l *lane, to int) {
 	select {
 	case s.changed <- struct{}{}:
 	default:
+	}
+}
+
+func (s *sums[T]) good(l *lane) bool {
+	s.count(l)
+	return s.codec.good(l)
+}
+
+// count takes over what the lane has counted since (waits).
+func (s *sums[T]) count(l *lane) {
+	counts := make([]int64, 3*(l.added-l.counted))
+	device.Download(l.ops, counts, l.counts.Slice(3*l.counted, 3*l.added))
+	for ; l.counted < l.added; l.counted++ {
+		l.refused += counts[0] + counts[1]
+		s.counted[l.index][l.counted] += counts[2]
+		counts = counts[3:]
 	}
 }
 
@@ -181,15 +209,23 @@ func (s *sums[T]) early(ctx context.Context, group *allreduce.Group) error {
 		if err := s.engine.spare.ops.Sync(); err != nil {
 			return err
 		}
-		s.totals[b.number], _ = s.codec.total(part)
-		if err := s.send(ctx, group, b); err != nil {
+		total, _ := s.codec.total(part)
+		if err := s.send(ctx, group, b, total); err != nil {
 			return err
 		}
 	}
 }
 
-// send sums a bucket over members.
-func (s *sums[T]) send(ctx context.Context, group *allreduce.Group, b bucket) error {
+// send sums the next bucket over members, if what this one puts into it is what its lanes have converted.
+func (s *sums[T]) send(ctx context.Context, group *allreduce.Group, b bucket, total int64) error {
+	var added int64
+	for _, counted := range s.counted {
+		added += counted[s.next]
+	}
+	if !s.same(total, added) {
+		return fmt.Errorf("elements %d to %d of the gradient changed in memory after they were converted: they add up to %016x, what was added to them to %016x", b.lo, b.hi-1, uint64(total), uint64(added))
+	}
+	s.totals[b.number] = total
 	s.next++
 	return s.ring(ctx, group, s.engine.step, uint32(b.number), s.host[b.lo:b.hi])
 }
@@ -198,8 +234,8 @@ func (s *sums[T]) reduce(ctx context.Context, group *allreduce.Group, tr *exact.
 	for _, b := range s.buckets[s.next:] {
 		part := s.host[b.lo:b.hi]
 		s.engine.spread(len(part), func(l *lane, lo, hi int) { s.gather(l, part[lo:hi], b.lo+lo) })
-		s.totals[b.number], _ = s.total(part)
-		if err := s.send(ctx, group, b); err != nil {
+		total, _ := s.total(part)
+		if err := s.send(ctx, group, b, total); err != nil {
 			return err
 		}
 	}

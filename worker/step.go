@@ -50,7 +50,7 @@ func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (ag
 		return false, err
 	}
 	if err := g.replica.Reduce(ctx, g.group, tr); err != nil {
-		return false, err
+		return false, g.own(err)
 	}
 	// Whether the job itself went wrong is asked last: a member's memory may be behind that, too.
 	if err := g.agree(tr); err != nil {

@@ -27,7 +27,7 @@ func openFixed(n, size int) (codec, error) {
 	}
 	c := &fixedCodec{vector: v, sums: make([]int64, n), size: size}
 	if c.acc, err = device.Alloc[int64](v.dev, min(n, device.Piece)); err == nil {
-		c.bad, err = device.Alloc[int64](v.dev, 2)
+		c.bad, err = device.Alloc[int64](v.dev, 3)
 	}
 	if err != nil {
 		c.close()
@@ -98,7 +98,7 @@ func openBlocks[W interface {
 		}
 		c := &blockCodec[W]{vector: v, sums: make([]W, n), fraction: exact.Fraction(bits, size), to: to, from: from, add: add}
 		if c.acc, err = device.Alloc[W](v.dev, min(n, device.Piece)); err == nil {
-			c.bad, err = device.Alloc[int64](v.dev, 2)
+			c.bad, err = device.Alloc[int64](v.dev, 3)
 		}
 		if err == nil {
 			c.exponents, err = device.Alloc[int8](v.dev, exact.Blocks(n))

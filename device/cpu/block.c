@@ -35,6 +35,7 @@ INLINE float power(int e) { return float_of((uint32_t)(e + 127) << 23); }
 	INLINE void to_block_##word(unsigned_word *sum, const float *p, int32_t n, float scale, float limit, int64_t *bad)                  \
 	{                                                                                                                                 \
 		int32_t nan = 0, kept = 0;                                                                                                    \
+		uint32_t added = 0;                                                                                                           \
 		ELEMENTWISE                                                                                                                   \
 		for (int32_t i = 0; i < n; i++) {                                                                                             \
 			float y = p[i] * scale, size = float_of(bits_of(y) & 0x7FFFFFFF);                                                         \
@@ -42,11 +43,13 @@ INLINE float power(int e) { return float_of((uint32_t)(e + 127) << 23); }
 			float whole = choose(size < TWO23, (size + TWO23) - TWO23, size);                                                         \
 			int32_t k = (int32_t)float_of((bits_of(whole) | (bits_of(y) & 0x80000000)) & -(uint32_t)ok);                              \
 			sum[i] = (unsigned_word)(sum[i] + (unsigned_word)k);                                                                      \
+			added += (uint32_t)k;                                                                                                     \
 			kept += ok;                                                                                                               \
 			nan += p[i] != p[i];                                                                                                      \
 		}                                                                                                                             \
 		bad[0] += nan;                                                                                                                \
 		bad[1] += n - kept - nan;                                                                                                     \
+		bad[2] += added;                                                                                                              \
 	}
 
 typedef uint16_t word16;

@@ -18,21 +18,21 @@ func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
 	}
 }
 
-// ToBlocks16 adds x to acc; bad has two elements.
+// ToBlocks16 adds x to acc; bad has three elements.
 func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks16")
 	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	if o.OK() {
 		C.cpu_to_blocks16(l.c, addr(acc), addr(x), C.int64_t(x.N), addr(exponents), C.int(fraction), addr(bad))
 	}
 }
 
-// ToBlocks32 adds x to acc; bad has two elements.
+// ToBlocks32 adds x to acc; bad has three elements.
 func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks32")
 	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	if o.OK() {
 		C.cpu_to_blocks32(l.c, addr(acc), addr(x), C.int64_t(x.N), addr(exponents), C.int(fraction), addr(bad))
 	}

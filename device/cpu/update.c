@@ -21,16 +21,20 @@ INLINE void cpu_to_fixed_body(cpu_lane *l, uintptr_t acc, uintptr_t x, int64_t n
 	uint64_t *sum = (uint64_t *)acc;
 	const float *p = (const float *)x;
 	int64_t nan = 0, kept = 0;
+	uint64_t added = 0;
 	ELEMENTWISE
 	for (int64_t i = 0; i < n; i++) {
 		float v = p[i], size = float_of(bits_of(v) & 0x7FFFFFFF);
 		uint64_t ok = size < limit; // false for NaN
-		sum[i] += (uint64_t)fixed_of((double)v * TWO48) & -ok;
+		uint64_t k = (uint64_t)fixed_of((double)v * TWO48) & -ok;
+		sum[i] += k;
+		added += k;
 		kept += (int64_t)ok;
 		nan += v != v;
 	}
 	((int64_t *)bad)[0] += nan;
 	((int64_t *)bad)[1] += n - kept - nan;
+	((uint64_t *)bad)[2] += added;
 }
 KERNEL_AS(void, , cpu_to_fixed, (cpu_lane * l, uintptr_t acc, uintptr_t x, int64_t n, float limit, uintptr_t bad), l, acc, x, n, limit,
 	bad)

@@ -5,12 +5,12 @@ import "C"
 
 import "github.com/ringleader-dev/ringleader/device"
 
-// ToFixed adds x to acc as fixed point; bad has two elements.
+// ToFixed adds x to acc as fixed point; bad has three elements.
 func (l *lane) ToFixed(acc device.I64, x device.F32, limit float32, bad device.I64) {
 	o := l.begin("ToFixed")
 	device.CheckVec(o.Check, "acc", acc, x.N)
 	device.CheckVec(o.Check, "x", x, x.N)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	if o.OK() {
 		C.cpu_to_fixed(l.c, addr(acc), addr(x), C.int64_t(x.N), C.float(limit), addr(bad))
 	}

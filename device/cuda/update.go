@@ -10,12 +10,12 @@ import (
 // each is the grid of kernels of which a thread takes an element of a vector.
 func each(n int) grid { return grid{blocks(n, 256), 1} }
 
-// ToFixed adds x to acc as fixed point; bad has two elements.
+// ToFixed adds x to acc as fixed point; bad has three elements.
 func (l *lane) ToFixed(acc device.I64, x device.F32, limit float32, bad device.I64) {
 	o := l.begin("ToFixed")
 	device.CheckVec(o.Check, "acc", acc, x.N)
 	device.CheckVec(o.Check, "x", x, x.N)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	o.launch("to_fixed", each(x.N), 256, acc, x, x.N, limit, bad)
 }
 
@@ -35,19 +35,19 @@ func (l *lane) RaiseExponents(exponents device.I8, x device.F32) {
 	o.launch("raise_exponents", each(x.N), 256, exponents, x, x.N)
 }
 
-// ToBlocks16 adds x to acc; bad has two elements.
+// ToBlocks16 adds x to acc; bad has three elements.
 func (l *lane) ToBlocks16(acc device.I16, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks16")
 	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 15)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	o.launch("to_blocks16", each(x.N), 256, acc, x, x.N, exponents, fraction, bad)
 }
 
-// ToBlocks32 adds x to acc; bad has two elements.
+// ToBlocks32 adds x to acc; bad has three elements.
 func (l *lane) ToBlocks32(acc device.I32, x device.F32, exponents device.I8, fraction int, bad device.I64) {
 	o := l.begin("ToBlocks32")
 	device.CheckBlocks(o.Check, acc, x, exponents, fraction, 31)
-	device.CheckRoom(o.Check, "bad", bad, 2)
+	device.CheckRoom(o.Check, "bad", bad, 3)
 	o.launch("to_blocks32", each(x.N), 256, acc, x, x.N, exponents, fraction, bad)
 }
 

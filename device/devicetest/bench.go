@@ -47,7 +47,7 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	}
 	times, pb, phases, lanes := buf(e, make([]int64, t)), buf(e, periods), buf(e, e.floats(64, 1)), e.mat(e.normal(t, 65), 0)
 	const n = 1 << 20
-	p, m, v, g, acc, bad := buf(e, e.floats(n, 1)), buf(e, e.floats(n, 1)), buf(e, make([]float32, n)), buf(e, e.floats(n, 1)), buf(e, make([]int64, n)), buf(e, make([]int64, 2))
+	p, m, v, g, acc, bad := buf(e, e.floats(n, 1)), buf(e, e.floats(n, 1)), buf(e, make([]float32, n)), buf(e, e.floats(n, 1)), buf(e, make([]int64, n)), buf(e, make([]int64, 3))
 	words, exponents := buf(e, make([]int16, n)), buf(e, make([]int8, exact.Blocks(n)))
 	loss := e.problem(shape{segments: []int{64, 64, 40, 64, 24, 64, 64, 16}, positives: []int{64, 64, 64, 64, 64, 64, 64, 64}, dim: h, pool: benchPool, items: benchItems})
 	args, out := loss.args(e, 0), buf(e, make([]float64, 2))

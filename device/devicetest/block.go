@@ -53,11 +53,13 @@ func blocksOf[W interface {
 	for i := range acc {
 		acc[i] = W(e.rng.IntN(200) - 100)
 	}
-	accb, bad, eb := buf(e, acc), buf(e, []int64{5, 7}), buf(e, exponents)
+	accb, bad, eb := buf(e, acc), buf(e, []int64{5, 7, 9}), buf(e, exponents)
 	to(e.lane, accb, buf(e, x), eb, fraction, bad)
-	nans, over := exact.ToBlocks(acc, x, exponents, fraction)
+	nans, over, sum := exact.ToBlocks(acc, x, exponents, fraction)
 	same(e, "blocks", read(e, accb), acc)
-	same(e, "bad", read(e, bad), []int64{5 + nans, 7 + over})
+	counts := read(e, bad)
+	same(e, "bad", counts[:2], []int64{5 + nans, 7 + over})
+	same(e, "sum", []int32{int32(counts[2])}, []int32{int32(9 + sum)})
 	for i := range acc {
 		acc[i] = W(e.rng.Uint32())
 	}

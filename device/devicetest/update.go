@@ -43,11 +43,11 @@ func (e *env) fixed(n int, limit float32) {
 	for i := range acc {
 		acc[i] = e.rng.Int64()>>2 - 1<<60
 	}
-	accb, bad := buf(e, acc), buf(e, []int64{5, 7})
+	accb, bad := buf(e, acc), buf(e, []int64{5, 7, 9})
 	e.lane.ToFixed(accb, buf(e, x), limit, bad)
-	nans, over := exact.ToFixed(acc, x, limit)
+	nans, over, sum := exact.ToFixed(acc, x, limit)
 	same(e, "fixed", read(e, accb), acc)
-	same(e, "bad", read(e, bad), []int64{5 + nans, 7 + over})
+	same(e, "bad", read(e, bad), []int64{5 + nans, 7 + over, 9 + sum})
 
 	for i := range acc { // all magnitudes, so that the conversion to float64 must round
 		acc[i] = int64(e.rng.Uint64()) >> e.rng.IntN(64)

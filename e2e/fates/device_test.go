@@ -24,6 +24,7 @@ type device struct {
 	broken  atomic.Bool // all that is still asked of it fails
 
 	wrongAt     atomic.Int64 // so many gradients on, a bit of one flips before anything is made of it; 0: in none
+	flipAt      atomic.Int64 // so many conversions to fixed point on, a bit of the sum flips; 0: in none
 	pause       atomic.Int64 // nanoseconds more for each gradient
 	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
 	conversions atomic.Int64 // to blocks
@@ -82,6 +83,12 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 		seam.Upload(l, x.Slice(0, 1), []float32{float32(math.NaN())})
 	}
 	l.Lane.ToFixed(acc, x, limit, bad)
+	if l.d.flipAt.Add(-1) == 0 {
+		var word [1]int64
+		seam.Download(l, word[:], acc.Slice(1, 2))
+		word[0] ^= 1 << 40
+		seam.Upload(l, acc.Slice(1, 2), word[:])
+	}
 }
 
 func (l *lane) DenseAllAction(out seam.F64, users, items seam.Mat, a *seam.AllAction) {

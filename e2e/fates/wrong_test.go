@@ -43,3 +43,25 @@ func TestWrongGradients(t *testing.T) {
 		})
 	}
 }
+
+// TestConvertedFlips: a bit of a gradient flips after it was converted, and before it was summed over members. That member knows; the step is made again, with the same bits.
+func TestConvertedFlips(t *testing.T) {
+	want := reference(t)
+	for workers := 1; workers <= 3; workers++ {
+		t.Run(fmt.Sprintf("%d workers", workers), func(t *testing.T) {
+			inCluster(t, func(c *cluster) {
+				dev := c.device()
+				dev.flipAt.Store(int64(2*6/workers + 1)) // a conversion a shard
+				c.workerOn(dev, "w0")
+				for i := 1; i < workers; i++ {
+					c.worker(fmt.Sprint("w", i))
+				}
+				j, got := c.succeed(c.submit(workers))
+				if g := j.Generations; got != want || len(g) != 2 || len(g[1].Members) != workers || g[1].FirstStep != 2 {
+					t.Errorf("state digest %s, undisturbed %s; generations %v: want a second one of all from step 2", got, want, g)
+				}
+				c.wantHistory(j, "rank 0: gave up: elements 0 to ", "of the gradient changed in memory after they were converted")
+			})
+		})
+	}
+}

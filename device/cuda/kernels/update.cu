@@ -6,8 +6,11 @@ constexpr double TWO48 = 281474976710656.0;
 
 __device__ __forceinline__ int64_t element() { return static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; }
 
-// count_bad adds what a block did not convert to bad[0] (NaN) and bad[1] (too large). All threads of the block call it.
-__device__ __forceinline__ void count_bad(int64_t *bad, int nan, int over) {
+// count adds what a block did not convert to bad[0] (NaN) and bad[1] (too large), and the sum of what it did, of which added is a thread's part, to bad[2]. All threads of the
+// block call it.
+__device__ __forceinline__ void count(int64_t *bad, int nan, int over, uint64_t added) {
+  added = warp_sum(added);
+  if (threadIdx.x % 32 == 0) atomicAdd(reinterpret_cast<unsigned long long *>(bad) + 2, static_cast<unsigned long long>(added));
   int nans = __syncthreads_count(nan), overs = __syncthreads_count(over);
   if (threadIdx.x > 0) return;
   if (nans) atomicAdd(reinterpret_cast<unsigned long long *>(bad), static_cast<unsigned long long>(nans));
@@ -19,8 +22,9 @@ extern "C" __global__ void __launch_bounds__(256) to_fixed(int64_t *acc, const f
   int64_t i = element();
   float v = i < n ? x[i] : 0.0f;
   bool nan = v != v, over = !nan && (v >= limit || v <= -limit);
-  if (i < n && !nan && !over) acc[i] = static_cast<int64_t>(static_cast<uint64_t>(acc[i]) + static_cast<uint64_t>(__double2ll_rn(__dmul_rn(static_cast<double>(v), TWO48))));
-  count_bad(bad, i < n && nan, i < n && over);
+  uint64_t k = i < n && !nan && !over ? static_cast<uint64_t>(__double2ll_rn(__dmul_rn(static_cast<double>(v), TWO48))) : 0;
+  if (i < n) acc[i] = static_cast<int64_t>(static_cast<uint64_t>(acc[i]) + k);
+  count(bad, i < n && nan, i < n && over, k);
 }
 
 // x = float(acc / 2^48 / divisor).
@@ -55,8 +59,9 @@ template <class W, class U> __device__ __forceinline__ void to_blocks(W *acc, co
   float v = i < n ? x[i] : 0.0f;
   double y = static_cast<double>(v) * power(fraction - exponents[blockIdx.x]), limit = power(fraction) - 0.5; // both exact
   bool nan = v != v, over = !nan && (y >= limit || y <= -limit);
-  if (i < n && !nan && !over) acc[i] = static_cast<W>(static_cast<U>(static_cast<U>(acc[i]) + static_cast<U>(__double2ll_rn(y))));
-  count_bad(bad, i < n && nan, i < n && over);
+  uint64_t k = i < n && !nan && !over ? static_cast<uint64_t>(__double2ll_rn(y)) : 0;
+  if (i < n) acc[i] = static_cast<W>(static_cast<U>(static_cast<U>(acc[i]) + static_cast<U>(k)));
+  count(bad, i < n && nan, i < n && over, k);
 }
 
 // acc += round(x * 2^(fraction-exponent)). A block of threads takes a block of elements.
