@@ -4,7 +4,8 @@
 //   loss = sum_r weight_r sum_j softplus(z_r - a_rj) with a_rj = b<u_r,v_j> + posbias_j
 //
 // Scores are computed 64 x 64 at a time, forward and again backward, and never kept: memory is O(tokens + items). Every sum is one thread's, in increasing
-// order of items, rows or positives, or a fixed tree: deterministic. With half, operands of products are rounded to bfloat16.
+// order of items, rows or positives, a tensor core's in the order of its fragments, or a fixed tree: deterministic. With half, operands of products are rounded to
+// bfloat16, and the products with the pool are made on tensor cores.
 #include "tile.cuh"
 
 constexpr float LEAST = -3.402823466e38f;
@@ -32,14 +33,15 @@ __device__ __forceinline__ float share(float score, float most, bool half) { ret
 // of a row combine theirs in a fixed tree after each tile.
 extern "C" __global__ void __launch_bounds__(256) loss_partition(float *most, float *sum, const float *u, int64_t rows, int64_t dim, const float *items, int64_t ldi,
     int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
-  __shared__ TileMemory memory;
+  __shared__ ProductMemory memory;
+  __shared__ FloatTile exchange;
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t r0 = static_cast<int64_t>(blockIdx.x) * TILE;
   float m[4], s[4], c[4][4];
   for (int i = 0; i < 4; i++) m[i] = LEAST, s[i] = 0;
   for (int64_t n0 = 0; n0 < pool; n0 += TILE) {
-    tile_product(c, memory, Operand{u, dim, 1, rows}, r0, Operand{items, ldi, 1, pool}, n0, dim, half != 0);
+    tile_product(c, memory, exchange, Operand{u, dim, 1, rows}, r0, Operand{items, ldi, 1, pool}, n0, dim, half != 0);
     for (int i = 0; i < 4; i++) {
       int64_t r = r0 + 4 * y + i;
       float largest = m[i], add = 0;
@@ -111,78 +113,115 @@ extern "C" __global__ void __launch_bounds__(128) loss_band(float *z, float *fac
   if (lane == 0) z[r] = zr, factor[r] = sum[r] == 0 ? 0.0f : g / sum[r], loss[r] = static_cast<double>(w) * total;
 }
 
-// add_tile: c += a*b, where a is 64 x 64 and b the 64 columns from c0 of the rows r0.. of an operand, times factors if there are any.
-struct WideTile {
-  float a[TILE][TILE + 1], b[TILE][TILE + 1];
+// What the gradients' kernels keep of a tile: the shares of one side, and the rows of the other. The fragments of a product change hands where the shares will be.
+union Side {
+  FloatTile whole;
+  alignas(16) HalfTile half;
 };
-__device__ __forceinline__ void add_tile(float (&c)[4][4], WideTile &m, const float *b, int64_t ldb, int64_t r0, int64_t rows, int64_t c0, int64_t cols, const float *factor,
-    bool half) {
+struct GradientMemory {
+  ProductMemory product;
+  Side shares, rows;
+};
+
+// keep stores the thread's 4 x 4 shares, which are rounded already if half.
+__device__ __forceinline__ void keep(Side &to, int i, int j, float share, bool half) {
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  if (half) to.half[4 * y + i][4 * x + j] = half_bits(share);
+  else to.whole[4 * y + i][4 * x + j] = share;
+}
+
+// add_rows: c += shares * the 64 columns from c0 of the rows r0.. of an operand, times factors if there are any. c is the thread's as place says.
+__device__ __forceinline__ void add_rows(float (&c)[4][4], GradientMemory &m, const float *b, int64_t ldb, int64_t r0, int64_t rows, int64_t c0, int64_t cols,
+    const float *factor, bool half) {
   for (int e = static_cast<int>(threadIdx.x); e < TILE * TILE; e += TILE_THREADS) {
     int64_t r = r0 + e / TILE, k = c0 + e % TILE;
     float v = r < rows && k < cols ? b[r * ldb + k] : 0.0f;
-    m.b[e / TILE][e % TILE] = half_of(factor && r < rows ? factor[r] * v : v, half);
+    v = factor && r < rows ? factor[r] * v : v;
+    if (half) m.rows.half[e / TILE][e % TILE] = half_bits(v);
+    else m.rows.whole[e / TILE][e % TILE] = v;
   }
   __syncthreads();
-  for (int k = 0; k < TILE; k++)
-    for (int i = 0; i < 4; i++)
-      for (int j = 0; j < 4; j++) c[i][j] = c[i][j] + m.a[4 * y + i][k] * m.b[k][x + 16 * j];
+  if (half) {
+    multiply<TILE, true>(c, m.shares.half, m.rows.half);
+  } else {
+    int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+    for (int k = 0; k < TILE; k++)
+      for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) c[i][j] = c[i][j] + m.shares.whole[4 * y + i][k] * m.rows.whole[k][x + 16 * j];
+  }
   __syncthreads();
 }
 
+// place is where in its tile element (i, j) of add_rows' c is.
+struct Place {
+  int row, column;
+};
+__device__ __forceinline__ Place place(int i, int j, bool half) {
+  if (half) return Place{fragment_row(j), fragment_column(i, j)};
+  return Place{static_cast<int>(threadIdx.x) / 16 * 4 + i, static_cast<int>(threadIdx.x) % 16 + 16 * j};
+}
+
 // du[r,:] += b * factor[r] * sum over n of exp(score - most) * w_n. Grid (ceil(rows/64), ceil(dim/64)): a block's scores are computed for 64 columns of du.
-extern "C" __global__ void __launch_bounds__(256) loss_users(float *du, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim, const float *items,
+extern "C" __global__ void __launch_bounds__(256, 2) loss_users(float *du, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim, const float *items,
     int64_t ldi, int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
-  __shared__ TileMemory memory;
-  __shared__ WideTile wide;
+  __shared__ GradientMemory memory;
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t r0 = static_cast<int64_t>(blockIdx.x) * TILE, c0 = static_cast<int64_t>(blockIdx.y) * TILE;
   float s[4][4], c[4][4] = {};
   for (int64_t n0 = 0; n0 < pool; n0 += TILE) {
-    tile_product(s, memory, Operand{u, dim, 1, rows}, r0, Operand{items, ldi, 1, pool}, n0, dim, half != 0);
+    tile_product(s, memory.product, memory.shares.whole, Operand{u, dim, 1, rows}, r0, Operand{items, ldi, 1, pool}, n0, dim, half != 0);
+#pragma unroll
     for (int i = 0; i < 4; i++)
+#pragma unroll
       for (int j = 0; j < 4; j++) {
         int64_t r = r0 + 4 * y + i;
-        wide.a[4 * y + i][4 * x + j] = r < rows ? share(biased(p, s[i][j], n0 + 4 * x + j, segment[r]), most[r], half != 0) : 0.0f;
+        keep(memory.shares, i, j, r < rows ? share(biased(p, s[i][j], n0 + 4 * x + j, segment[r]), most[r], half != 0) : 0.0f, half != 0);
       }
-    add_tile(c, wide, items, ldi, n0, pool, c0, dim, nullptr, half != 0);
+    add_rows(c, memory, items, ldi, n0, pool, c0, dim, nullptr, half != 0);
   }
+#pragma unroll
   for (int i = 0; i < 4; i++)
+#pragma unroll
     for (int j = 0; j < 4; j++) {
-      int64_t r = r0 + 4 * y + i, k = c0 + x + 16 * j;
+      Place at = place(i, j, half != 0);
+      int64_t r = r0 + at.row, k = c0 + at.column;
       if (r < rows && k < dim) du[r * dim + k] = du[r * dim + k] + factor[r] * (b * c[i][j]);
     }
 }
 
 // dw[n,:] = b * sum over r of exp(score - most) * factor[r] * u_r, for the items of the pool. Grid (ceil(pool/64), ceil(dim/64)).
-extern "C" __global__ void __launch_bounds__(256) loss_items(float *dw, int64_t ldw, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim,
+extern "C" __global__ void __launch_bounds__(256, 2) loss_items(float *dw, int64_t ldw, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim,
     const float *items, int64_t ldi, int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
-  __shared__ TileMemory memory;
-  __shared__ WideTile wide;
+  __shared__ GradientMemory memory;
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t n0 = static_cast<int64_t>(blockIdx.x) * TILE, c0 = static_cast<int64_t>(blockIdx.y) * TILE;
   float s[4][4], c[4][4] = {};
   for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
-    tile_product(s, memory, Operand{items, ldi, 1, pool}, n0, Operand{u, dim, 1, rows}, r0, dim, half != 0);
+    tile_product(s, memory.product, memory.shares.whole, Operand{items, ldi, 1, pool}, n0, Operand{u, dim, 1, rows}, r0, dim, half != 0);
+#pragma unroll
     for (int i = 0; i < 4; i++)
+#pragma unroll
       for (int j = 0; j < 4; j++) {
         int64_t r = r0 + 4 * x + j;
-        wide.a[4 * y + i][4 * x + j] = r < rows ? share(biased(p, s[i][j], n0 + 4 * y + i, segment[r]), most[r], half != 0) : 0.0f;
+        keep(memory.shares, i, j, r < rows ? share(biased(p, s[i][j], n0 + 4 * y + i, segment[r]), most[r], half != 0) : 0.0f, half != 0);
       }
-    add_tile(c, wide, u, dim, r0, rows, c0, dim, factor, half != 0);
+    add_rows(c, memory, u, dim, r0, rows, c0, dim, factor, half != 0);
   }
+#pragma unroll
   for (int i = 0; i < 4; i++)
+#pragma unroll
     for (int j = 0; j < 4; j++) {
-      int64_t n = n0 + 4 * y + i, k = c0 + x + 16 * j;
+      Place at = place(i, j, half != 0);
+      int64_t n = n0 + at.row, k = c0 + at.column;
       if (n < pool && k < dim) dw[n * ldw + k] = b * c[i][j];
     }
 }
 
 // dv[j,:] = -b * sum of weight*sigmoid*u over the rows whose band has positive j: those of the ranges runs[2i] <= r < runs[2i+1], starts[j] <= i < starts[j+1].
 // A warp takes a positive (grid ceil(positives/4)); rows come 32 at a time, one a lane. scatter_add brings dv to the items.
-extern "C" __global__ void __launch_bounds__(128) loss_positives(float *dv, int64_t positives, const float *z, const float *u, int64_t dim, const float *items, int64_t ldi,
+extern "C" __global__ void __launch_bounds__(128, 8) loss_positives(float *dv, int64_t positives, const float *z, const float *u, int64_t dim, const float *items, int64_t ldi,
     int64_t item_count, const int32_t *positive, const float *pos_bias, const int32_t *token, const int32_t *starts, const int32_t *runs, const float *weight, float b,
     int half) {
   int64_t j = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32;
