@@ -47,7 +47,7 @@ func eachImage(f func(name, image string) error) error {
 
 // kernelNames are the kernels of each image.
 var kernelNames = map[string][]string{
-	"attention.fatbin": {"attention", "attention_backward_q", "attention_backward_kv"},
+	"attention.fatbin": {"attention_lse", "attention", "attention_mean", "attention_backward_q", "attention_backward_kv"},
 	"gather.fatbin":    {"gather", "scatter_add"},
 	"gemm.fatbin":      {"gemm"},
 	"linear.fatbin":    {"add_bias", "gelu", "add_residual", "scale_by", "add", "dropout", "clear", "column_sums"},

@@ -4,9 +4,6 @@ package cuda
 
 import "github.com/ringleader-dev/ringleader/device"
 
-// widest is the width of a head that the attention's kernels have registers for.
-const widest = 256
-
 // Gather copies rows by index. An index out of range is Sync's to report.
 func (l *lane) Gather(dst, src device.Mat, index device.I32) {
 	o := l.begin("Gather")
@@ -54,7 +51,13 @@ func (l *lane) EncodeTimeBackward(dphases device.F32, dy device.Mat, times devic
 // Attention is causal inside each segment. Element t*heads+h of lse belongs to token t and head h.
 func (l *lane) Attention(out, qkv device.Mat, lse device.F32, seg device.Segments, heads int) {
 	o := l.heads("Attention", out, qkv, lse, seg, heads)
-	o.launch("attention", grid{blocks(out.Rows, 4), heads}, 128, out, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
+	o.launch("attention_lse", grid{blocks(out.Rows, tile), heads}, 256, lse, qkv, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
+	o.launch("attention", headTiles(out, heads), 256, out, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
+}
+
+// headTiles is the grid of kernels of which a block takes 64 tokens and 64 columns of a head.
+func headTiles(out device.Mat, heads int) grid {
+	return grid{blocks(out.Rows, tile), heads * blocks(out.Cols/max(heads, 1), tile)}
 }
 
 // AttentionBackward overwrites dqkv.
@@ -67,15 +70,14 @@ func (l *lane) AttentionBackward(dqkv, dout, out, qkv device.Mat, lse device.F32
 		return
 	}
 	mean := take[float32](o, lse.N)
-	g := grid{blocks(out.Rows, 4), heads}
-	o.launch("attention_backward_q", g, 128, dqkv, mean, dout, out, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
-	o.launch("attention_backward_kv", g, 128, dqkv, mean, dout, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
+	o.launch("attention_mean", grid{blocks(out.Rows, 4), heads}, 128, mean, dout, out, out.Rows, out.Cols, heads)
+	o.launch("attention_backward_q", headTiles(out, heads), 256, dqkv, mean, dout, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
+	o.launch("attention_backward_kv", headTiles(out, heads), 256, dqkv, mean, dout, qkv, lse, seg.Dev, seg.Count(), out.Rows, out.Cols, heads, l.half)
 }
 
 func (l *lane) heads(name string, out, qkv device.Mat, lse device.F32, seg device.Segments, heads int) op {
 	o := l.begin(name)
 	o.Heads(out, qkv, lse, seg, heads)
-	o.Want(out.Cols <= widest*heads, "a head has %d columns: this device has room for %d", out.Cols/max(heads, 1), widest)
 	device.CheckVec(o.Check, "seg.Dev", seg.Dev, len(seg.Host))
 	return o
 }

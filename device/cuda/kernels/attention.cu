@@ -1,24 +1,27 @@
 // Causal multi-head attention inside segments, no T x T in memory. qkv is T x 3H (q, k, v side by side; head h is columns h*d..h*d+d-1 of each),
 // segments[s]..segments[s+1]-1 are the tokens of segment s, scores are scaled by 1/sqrt(d).
 //
-// A warp takes one token and head; grid (ceil(T/4), heads), blocks of 128 threads. Keys come 32 at a time, one a lane, so that a score is one
-// lane's sum; then the lanes take columns l, l+32, ... of the result. Sums run in increasing token order: deterministic. Rows of up to 256 columns fit.
+// A block takes 64 tokens of a head (and 64 of its columns, where there are more) and goes over the others 64 at a time, tile by tile of their segments' triangle. Scores are made anew for each
+// kernel: first the sum of exponentials, then what it divides. Sums run in increasing token order, or in that of a tensor core's fragments: deterministic.
 //
-// With half, operands of products are rounded to bfloat16.
-#include "scalar.cuh"
+// With half, operands of products are rounded to bfloat16, and products are made on tensor cores.
+#include "tile.cuh"
 
-constexpr int MOST = 256, COLUMNS = MOST / 32;
+constexpr float LEAST = -3.402823466e38f;
 
+// A block's head, and its columns from `from` on.
 struct Head {
   const float *q, *k, *v; // of token 0
-  int64_t ld, d;
+  int64_t ld, d, tokens, head, from;
   float scale;
 };
 
-__device__ __forceinline__ Head head_of(const float *qkv, int64_t ld, int64_t width, int64_t heads) {
-  int64_t d = width / heads, at = blockIdx.y * d;
-  return Head{qkv + at, qkv + width + at, qkv + 2 * width + at, ld, d, 1.0f / __fsqrt_rn(static_cast<float>(d))};
+__device__ __forceinline__ Head head_of(const float *qkv, int64_t ld, int64_t tokens, int64_t width, int64_t heads) {
+  int64_t d = width / heads, parts = (d + TILE - 1) / TILE, head = blockIdx.y / parts, at = head * d;
+  return Head{qkv + at, qkv + width + at, qkv + 2 * width + at, ld, d, tokens, head, blockIdx.y % parts * TILE, 1.0f / __fsqrt_rn(static_cast<float>(d))};
 }
+
+__device__ __forceinline__ Operand operand(const float *at, int64_t ld, const Head &h) { return Operand{at, ld, 1, h.tokens}; }
 
 // segment_of is the last s with segments[s] <= t.
 __device__ __forceinline__ int64_t segment_of(const int32_t *segments, int64_t count, int64_t t) {
@@ -31,105 +34,166 @@ __device__ __forceinline__ int64_t segment_of(const int32_t *segments, int64_t c
   return lo;
 }
 
-__device__ __forceinline__ float dot(const float *a, const float *b, int64_t d, bool half) {
-  float s = 0;
-  for (int64_t c = 0; c < d; c++) s = s + half_of(a[c], half) * half_of(b[c], half);
-  return s;
+// find_edges finds where the segment of each of the block's 64 tokens begins, or, if ends, where it ends; a token that is not there sees nobody.
+__device__ __forceinline__ void find_edges(int32_t (&edge)[TILE], const int32_t *segments, int64_t count, int64_t tokens, bool ends) {
+  int64_t t = static_cast<int64_t>(blockIdx.x) * TILE + threadIdx.x;
+  if (threadIdx.x < TILE) edge[threadIdx.x] = t < tokens ? segments[segment_of(segments, count, t) + (ends ? 1 : 0)] : ends ? 0 : 0x7FFFFFFF;
+  __syncthreads();
 }
 
-// lse[t*heads+h] is the log of the sum of exponentials. Streaming: when a larger score comes, what was summed is scaled down.
-extern "C" __global__ void __launch_bounds__(128) attention(float *out, int64_t ldo, const float *qkv, int64_t ldq, float *lse, const int32_t *segments, int64_t count,
-    int64_t tokens, int64_t width, int64_t heads, int half) {
-  int64_t t = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32;
-  if (t >= tokens) return;
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  Head h = head_of(qkv, ldq, width, heads);
-  float o[COLUMNS] = {}, most = -3.402823466e38f, sum = 0;
-  for (int64_t lo = segments[segment_of(segments, count, t)]; lo <= t; lo += 32) {
-    int64_t j = lo + lane;
-    float s = j <= t ? h.scale * dot(h.q + t * h.ld, h.k + j * h.ld, h.d, half) : -3.402823466e38f;
-    float m = warp_max(s);
-    m = m > most ? m : most;
-    float p = j <= t ? exp_f(s - m) : 0.0f, f = exp_f(most - m);
-    sum = sum * f + warp_sum(p);
-    most = m;
-    p = half_of(p, half);
+// lse[t*heads+h] is the log of the sum of exponentials. Grid (ceil(tokens/64), heads). Streaming: when a larger score comes, what was summed is scaled down; the 16 threads of a token combine
+// theirs in a fixed tree after each tile.
+extern "C" __global__ void __launch_bounds__(256, 2) attention_lse(float *lse, const float *qkv, int64_t ldq, const int32_t *segments, int64_t count, int64_t tokens,
+    int64_t width, int64_t heads, int half) {
+  __shared__ ProductMemory memory;
+  __shared__ FloatTile exchange;
+  __shared__ int32_t start[TILE];
+  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  int64_t d = width / heads, at = blockIdx.y * d, t0 = static_cast<int64_t>(blockIdx.x) * TILE;
+  Head h{qkv + at, qkv + width + at, nullptr, ldq, d, tokens, blockIdx.y, 0, 1.0f / __fsqrt_rn(static_cast<float>(d))};
+  find_edges(start, segments, count, tokens, false);
+  float m[4], s[4], c[4][4];
 #pragma unroll
-    for (int i = 0; i < COLUMNS; i++) o[i] = o[i] * f;
-    for (int k = 0; k < 32 && lo + k <= t; k++) {
-      float w = __shfl_sync(0xFFFFFFFFu, p, k);
+  for (int i = 0; i < 4; i++) m[i] = LEAST, s[i] = 0;
+  for (int64_t j0 = start[0] / TILE * TILE; j0 <= t0 && j0 < tokens; j0 += TILE) {
+    tile_product(c, memory, exchange, operand(h.q, ldq, h), t0, operand(h.k, ldq, h), j0, d, half != 0);
 #pragma unroll
-      for (int i = 0; i < COLUMNS; i++)
-        if (lane + 32 * i < h.d) o[i] = o[i] + w * half_of(h.v[(lo + k) * h.ld + lane + 32 * i], half);
+    for (int i = 0; i < 4; i++) {
+      int64_t t = t0 + 4 * y + i;
+      float largest = m[i], add = 0;
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        int64_t other = j0 + 4 * x + j;
+        bool sees = other <= t && other >= start[4 * y + i];
+        c[i][j] = h.scale * c[i][j];
+        if (!sees) c[i][j] = LEAST;
+        largest = c[i][j] > largest ? c[i][j] : largest;
+      }
+      for (int w = 8; w > 0; w /= 2) {
+        float other = __shfl_xor_sync(0xFFFFFFFFu, largest, w, 16);
+        largest = other > largest ? other : largest;
+      }
+#pragma unroll
+      for (int j = 0; j < 4; j++) add = add + (c[i][j] == LEAST ? 0.0f : exp_f(c[i][j] - largest));
+      for (int w = 8; w > 0; w /= 2) add = add + __shfl_xor_sync(0xFFFFFFFFu, add, w, 16);
+      s[i] = s[i] * exp_f(m[i] - largest) + add;
+      m[i] = largest;
     }
   }
 #pragma unroll
-  for (int i = 0; i < COLUMNS; i++)
-    if (lane + 32 * i < h.d) out[t * ldo + blockIdx.y * h.d + lane + 32 * i] = o[i] / sum;
-  if (lane == 0) lse[t * heads + blockIdx.y] = static_cast<float>(static_cast<double>(most) + log_d(static_cast<double>(sum)));
+  for (int i = 0; i < 4; i++) {
+    int64_t t = t0 + 4 * y + i;
+    if (x == 0 && t < tokens) lse[t * heads + blockIdx.y] = static_cast<float>(static_cast<double>(m[i]) + log_d(static_cast<double>(s[i])));
+  }
 }
 
-// mean[t*heads+h] = <dout_t, out_t> of the head; dq_t = scale * sum over j of p_tj * (<dout_t, v_j> - mean) * k_j.
-extern "C" __global__ void __launch_bounds__(128) attention_backward_q(float *dqkv, int64_t ldd, float *mean, const float *dout, int64_t ldg, const float *out,
-    int64_t ldo, const float *qkv, int64_t ldq, const float *lse, const int32_t *segments, int64_t count, int64_t tokens, int64_t width, int64_t heads, int half) {
-  int64_t t = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32;
+// store writes a block's 64 x 64 sums to its tokens and columns.
+__device__ __forceinline__ void store(float *to, int64_t ld, int64_t t0, const Head &h, const float (&c)[4][4], bool half) {
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      Place at = place(i, j, half);
+      if (t0 + at.row < h.tokens && h.from + at.column < h.d) to[(t0 + at.row) * ld + h.head * h.d + h.from + at.column] = c[i][j];
+    }
+}
+
+// out_t = sum over j of p_tj * v_j, where p_tj = exp(score - lse_t). Grid (ceil(tokens/64), heads * ceil(d/64)).
+extern "C" __global__ void __launch_bounds__(256, 1) attention(float *out, int64_t ldo, const float *qkv, int64_t ldq, const float *lse, const int32_t *segments, int64_t count,
+    int64_t tokens, int64_t width, int64_t heads, int half) {
+  __shared__ ChainMemory memory;
+  __shared__ int32_t start[TILE];
+  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  int64_t t0 = static_cast<int64_t>(blockIdx.x) * TILE;
+  Head h = head_of(qkv, ldq, tokens, width, heads);
+  find_edges(start, segments, count, tokens, false);
+  float s[4][4], c[4][4] = {};
+  for (int64_t j0 = start[0] / TILE * TILE; j0 <= t0 && j0 < tokens; j0 += TILE) {
+    tile_product(s, memory.product, memory.shares.whole, operand(h.q, ldq, h), t0, operand(h.k, ldq, h), j0, h.d, half != 0);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        int64_t t = t0 + 4 * y + i, other = j0 + 4 * x + j;
+        bool sees = other <= t && other >= start[4 * y + i];
+        keep(memory.shares, i, j, sees ? half_of(exp_f(h.scale * s[i][j] - lse[t * heads + h.head]), half != 0) : 0.0f, half != 0);
+      }
+    add_rows(c, memory, h.v, ldq, j0, tokens, h.from, h.d, nullptr, half != 0);
+  }
+  store(out, ldo, t0, h, c, half != 0);
+}
+
+// mean[t*heads+h] = <dout_t, out_t> of the head. A warp takes a token; grid (ceil(tokens/4), heads).
+extern "C" __global__ void __launch_bounds__(128) attention_mean(float *mean, const float *dout, int64_t ldg, const float *out, int64_t ldo, int64_t tokens, int64_t width,
+    int64_t heads) {
+  int64_t t = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32, d = width / heads;
   if (t >= tokens) return;
   int lane = static_cast<int>(threadIdx.x) % 32;
-  Head h = head_of(qkv, ldq, width, heads);
-  const float *g = dout + t * ldg + blockIdx.y * h.d, *y = out + t * ldo + blockIdx.y * h.d;
-  float along = 0, dq[COLUMNS] = {}, z = lse[t * heads + blockIdx.y];
-  for (int64_t c = lane; c < h.d; c += 32) along = along + g[c] * y[c];
+  const float *g = dout + t * ldg + blockIdx.y * d, *o = out + t * ldo + blockIdx.y * d;
+  float along = 0;
+  for (int64_t c = lane; c < d; c += 32) along = along + g[c] * o[c];
   along = warp_sum(along);
   if (lane == 0) mean[t * heads + blockIdx.y] = along;
-  for (int64_t lo = segments[segment_of(segments, count, t)]; lo <= t; lo += 32) {
-    int64_t j = lo + lane;
-    float ds = 0;
-    if (j <= t) {
-      float p = exp_f(h.scale * dot(h.q + t * h.ld, h.k + j * h.ld, h.d, half) - z);
-      ds = half_of(h.scale * p * (dot(g, h.v + j * h.ld, h.d, half) - along), half);
-    }
-    for (int k = 0; k < 32 && lo + k <= t; k++) {
-      float w = __shfl_sync(0xFFFFFFFFu, ds, k);
-#pragma unroll
-      for (int i = 0; i < COLUMNS; i++)
-        if (lane + 32 * i < h.d) dq[i] = dq[i] + w * half_of(h.k[(lo + k) * h.ld + lane + 32 * i], half);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < COLUMNS; i++)
-    if (lane + 32 * i < h.d) dqkv[t * ldd + blockIdx.y * h.d + lane + 32 * i] = dq[i];
 }
 
-// dk_t and dv_t: sums over the tokens i >= t of the segment. mean is attention_backward_q's.
-extern "C" __global__ void __launch_bounds__(128) attention_backward_kv(float *dqkv, int64_t ldd, const float *mean, const float *dout, int64_t ldg, const float *qkv,
+// dq_t = scale * sum over j of p_tj * (<dout_t, v_j> - mean_t) * k_j. Grid (ceil(tokens/64), heads * ceil(d/64)).
+extern "C" __global__ void __launch_bounds__(256) attention_backward_q(float *dqkv, int64_t ldd, const float *mean, const float *dout, int64_t ldg, const float *qkv,
     int64_t ldq, const float *lse, const int32_t *segments, int64_t count, int64_t tokens, int64_t width, int64_t heads, int half) {
-  int64_t t = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32;
-  if (t >= tokens) return;
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  Head h = head_of(qkv, ldq, width, heads);
-  const float *g = dout + blockIdx.y * h.d;
-  float dk[COLUMNS] = {}, dv[COLUMNS] = {};
-  int64_t end = segments[segment_of(segments, count, t) + 1];
-  for (int64_t lo = t; lo < end; lo += 32) {
-    int64_t i = lo + lane;
-    float p = 0, ds = 0;
-    if (i < end) {
-      p = exp_f(h.scale * dot(h.q + i * h.ld, h.k + t * h.ld, h.d, half) - lse[i * heads + blockIdx.y]);
-      ds = half_of(h.scale * p * (dot(g + i * ldg, h.v + t * h.ld, h.d, half) - mean[i * heads + blockIdx.y]), half);
-      p = half_of(p, half);
-    }
-    for (int k = 0; k < 32 && lo + k < end; k++) {
-      float w = __shfl_sync(0xFFFFFFFFu, ds, k), u = __shfl_sync(0xFFFFFFFFu, p, k);
+  __shared__ ChainMemory memory;
+  __shared__ int32_t start[TILE];
+  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  int64_t t0 = static_cast<int64_t>(blockIdx.x) * TILE;
+  Head h = head_of(qkv, ldq, tokens, width, heads);
+  const float *g = dout + h.head * h.d;
+  find_edges(start, segments, count, tokens, false);
+  float s[4][4], along[4][4], c[4][4] = {};
+  for (int64_t j0 = start[0] / TILE * TILE; j0 <= t0 && j0 < tokens; j0 += TILE) {
+    tile_product(s, memory.product, memory.shares.whole, operand(h.q, ldq, h), t0, operand(h.k, ldq, h), j0, h.d, half != 0);
+    tile_product(along, memory.product, memory.shares.whole, operand(g, ldg, h), t0, operand(h.v, ldq, h), j0, h.d, half != 0);
 #pragma unroll
-      for (int c = 0; c < COLUMNS; c++)
-        if (lane + 32 * c < h.d) {
-          dk[c] = dk[c] + w * half_of(h.q[(lo + k) * h.ld + lane + 32 * c], half);
-          dv[c] = dv[c] + u * half_of(g[(lo + k) * ldg + lane + 32 * c], half);
-        }
-    }
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        int64_t t = t0 + 4 * y + i, other = j0 + 4 * x + j, at = t * heads + h.head;
+        bool sees = other <= t && other >= start[4 * y + i];
+        keep(memory.shares, i, j, sees ? half_of(h.scale * exp_f(h.scale * s[i][j] - lse[at]) * (along[i][j] - mean[at]), half != 0) : 0.0f, half != 0);
+      }
+    add_rows(c, memory, h.k, ldq, j0, tokens, h.from, h.d, nullptr, half != 0);
   }
-  float *to = dqkv + t * ldd + blockIdx.y * h.d;
+  store(dqkv, ldd, t0, h, c, half != 0);
+}
+
+// dv_t = sum over i of p_it * dout_i, and dk_t = scale * sum of p_it * (<dout_i, v_t> - mean_i) * q_i, over the tokens i >= t of the segment. Grid as above.
+extern "C" __global__ void __launch_bounds__(256) attention_backward_kv(float *dqkv, int64_t ldd, const float *mean, const float *dout, int64_t ldg, const float *qkv,
+    int64_t ldq, const float *lse, const int32_t *segments, int64_t count, int64_t tokens, int64_t width, int64_t heads, int half) {
+  __shared__ ChainMemory memory;
+  __shared__ int32_t end[TILE];
+  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  int64_t t0 = static_cast<int64_t>(blockIdx.x) * TILE, last = (t0 + TILE < tokens ? t0 + TILE : tokens) - t0 - 1;
+  Head h = head_of(qkv, ldq, tokens, width, heads);
+  const float *g = dout + h.head * h.d;
+  find_edges(end, segments, count, tokens, true);
+  float s[4][4], along[4][4], dk[4][4] = {}, dv[4][4] = {};
+  for (int64_t i0 = t0; i0 < end[last]; i0 += TILE) {
+    tile_product(s, memory.product, memory.shares.whole, operand(h.k, ldq, h), t0, operand(h.q, ldq, h), i0, h.d, half != 0);
+    tile_product(along, memory.product, memory.shares.whole, operand(h.v, ldq, h), t0, operand(g, ldg, h), i0, h.d, half != 0);
 #pragma unroll
-  for (int c = 0; c < COLUMNS; c++)
-    if (lane + 32 * c < h.d) to[width + lane + 32 * c] = dk[c], to[2 * width + lane + 32 * c] = dv[c];
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        int64_t t = t0 + 4 * y + i, other = i0 + 4 * x + j, at = other * heads + h.head;
+        bool seen = other >= t && other < end[4 * y + i];
+        float p = seen ? exp_f(h.scale * s[i][j] - lse[at]) : 0.0f;
+        s[i][j] = seen ? half_of(h.scale * p * (along[i][j] - mean[at]), half != 0) : 0.0f;
+        keep(memory.shares, i, j, half_of(p, half != 0), half != 0);
+      }
+    add_rows(dv, memory, g, ldg, i0, tokens, h.from, h.d, nullptr, half != 0);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++) keep(memory.shares, i, j, s[i][j], half != 0);
+    add_rows(dk, memory, h.q, ldq, i0, tokens, h.from, h.d, nullptr, half != 0);
+  }
+  store(dqkv + width, ldd, t0, h, dk, half != 0);
+  store(dqkv + 2 * width, ldd, t0, h, dv, half != 0);
 }

@@ -113,58 +113,10 @@ extern "C" __global__ void __launch_bounds__(128) loss_band(float *z, float *fac
   if (lane == 0) z[r] = zr, factor[r] = sum[r] == 0 ? 0.0f : g / sum[r], loss[r] = static_cast<double>(w) * total;
 }
 
-// What the gradients' kernels keep of a tile: the shares of one side, and the rows of the other. The fragments of a product change hands where the shares will be.
-union Side {
-  FloatTile whole;
-  alignas(16) HalfTile half;
-};
-struct GradientMemory {
-  ProductMemory product;
-  Side shares, rows;
-};
-
-// keep stores the thread's 4 x 4 shares, which are rounded already if half.
-__device__ __forceinline__ void keep(Side &to, int i, int j, float share, bool half) {
-  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
-  if (half) to.half[4 * y + i][4 * x + j] = half_bits(share);
-  else to.whole[4 * y + i][4 * x + j] = share;
-}
-
-// add_rows: c += shares * the 64 columns from c0 of the rows r0.. of an operand, times factors if there are any. c is the thread's as place says.
-__device__ __forceinline__ void add_rows(float (&c)[4][4], GradientMemory &m, const float *b, int64_t ldb, int64_t r0, int64_t rows, int64_t c0, int64_t cols,
-    const float *factor, bool half) {
-  for (int e = static_cast<int>(threadIdx.x); e < TILE * TILE; e += TILE_THREADS) {
-    int64_t r = r0 + e / TILE, k = c0 + e % TILE;
-    float v = r < rows && k < cols ? b[r * ldb + k] : 0.0f;
-    v = factor && r < rows ? factor[r] * v : v;
-    if (half) m.rows.half[e / TILE][e % TILE] = half_bits(v);
-    else m.rows.whole[e / TILE][e % TILE] = v;
-  }
-  __syncthreads();
-  if (half) {
-    multiply<TILE, true>(c, m.shares.half, m.rows.half);
-  } else {
-    int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
-    for (int k = 0; k < TILE; k++)
-      for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) c[i][j] = c[i][j] + m.shares.whole[4 * y + i][k] * m.rows.whole[k][x + 16 * j];
-  }
-  __syncthreads();
-}
-
-// place is where in its tile element (i, j) of add_rows' c is.
-struct Place {
-  int row, column;
-};
-__device__ __forceinline__ Place place(int i, int j, bool half) {
-  if (half) return Place{fragment_row(j), fragment_column(i, j)};
-  return Place{static_cast<int>(threadIdx.x) / 16 * 4 + i, static_cast<int>(threadIdx.x) % 16 + 16 * j};
-}
-
 // du[r,:] += b * factor[r] * sum over n of exp(score - most) * w_n. Grid (ceil(rows/64), ceil(dim/64)): a block's scores are computed for 64 columns of du.
-extern "C" __global__ void __launch_bounds__(256, 2) loss_users(float *du, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim, const float *items,
+extern "C" __global__ void __launch_bounds__(256) loss_users(float *du, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim, const float *items,
     int64_t ldi, int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
-  __shared__ GradientMemory memory;
+  __shared__ ChainMemory memory;
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t r0 = static_cast<int64_t>(blockIdx.x) * TILE, c0 = static_cast<int64_t>(blockIdx.y) * TILE;
@@ -191,9 +143,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) loss_users(float *du, const
 }
 
 // dw[n,:] = b * sum over r of exp(score - most) * factor[r] * u_r, for the items of the pool. Grid (ceil(pool/64), ceil(dim/64)).
-extern "C" __global__ void __launch_bounds__(256, 2) loss_items(float *dw, int64_t ldw, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim,
+extern "C" __global__ void __launch_bounds__(256) loss_items(float *dw, int64_t ldw, const float *factor, const float *most, const float *u, int64_t rows, int64_t dim,
     const float *items, int64_t ldi, int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
-  __shared__ GradientMemory memory;
+  __shared__ ChainMemory memory;
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t n0 = static_cast<int64_t>(blockIdx.x) * TILE, c0 = static_cast<int64_t>(blockIdx.y) * TILE;

@@ -129,3 +129,52 @@ __device__ __forceinline__ void tile_product(float (&c)[4][4], ProductMemory &me
     __syncthreads();
   }
 }
+
+// A product of a function of a product: shares are made of the first one's elements, and multiply rows of the second operand. The fragments of the first one change hands where the shares
+// will be.
+union Side {
+  FloatTile whole;
+  alignas(16) HalfTile half;
+};
+struct ChainMemory {
+  ProductMemory product;
+  Side shares, rows;
+};
+
+// keep stores the thread's 4 x 4 shares, which are rounded already if half.
+__device__ __forceinline__ void keep(Side &to, int i, int j, float share, bool half) {
+  int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+  if (half) to.half[4 * y + i][4 * x + j] = half_bits(share);
+  else to.whole[4 * y + i][4 * x + j] = share;
+}
+
+// add_rows: c += shares * the 64 columns from c0 of the rows r0.. of an operand, times factors if there are any. c is the thread's as place says.
+__device__ __forceinline__ void add_rows(float (&c)[4][4], ChainMemory &m, const float *b, int64_t ldb, int64_t r0, int64_t rows, int64_t c0, int64_t cols,
+    const float *factor, bool half) {
+  for (int e = static_cast<int>(threadIdx.x); e < TILE * TILE; e += TILE_THREADS) {
+    int64_t r = r0 + e / TILE, k = c0 + e % TILE;
+    float v = r < rows && k < cols ? b[r * ldb + k] : 0.0f;
+    v = factor && r < rows ? factor[r] * v : v;
+    if (half) m.rows.half[e / TILE][e % TILE] = half_bits(v);
+    else m.rows.whole[e / TILE][e % TILE] = v;
+  }
+  __syncthreads();
+  if (half) {
+    multiply<TILE, true>(c, m.shares.half, m.rows.half);
+  } else {
+    int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
+    for (int k = 0; k < TILE; k++)
+      for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) c[i][j] = c[i][j] + m.shares.whole[4 * y + i][k] * m.rows.whole[k][x + 16 * j];
+  }
+  __syncthreads();
+}
+
+// place is where in its tile element (i, j) of add_rows' c is.
+struct Place {
+  int row, column;
+};
+__device__ __forceinline__ Place place(int i, int j, bool half) {
+  if (half) return Place{fragment_row(j), fragment_column(i, j)};
+  return Place{static_cast<int>(threadIdx.x) / 16 * 4 + i, static_cast<int>(threadIdx.x) % 16 + 16 * j};
+}
