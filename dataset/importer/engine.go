@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-
-	"github.com/duckdb/duckdb-go/v2"
 )
 
 // engine is one connection to a database in a temporary folder, where it also spills what does not fit into memory.
@@ -18,11 +16,10 @@ type engine struct {
 }
 
 func openEngine(ctx context.Context, dir string, o *Options) (*engine, error) {
-	connector, err := duckdb.NewConnector(filepath.Join(dir, "import.duckdb"), nil)
+	db, err := openDuckDB(filepath.Join(dir, "import.duckdb"))
 	if err != nil {
 		return nil, fmt.Errorf("start DuckDB: %w", err)
 	}
-	db := sql.OpenDB(connector)
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), db.Close())
@@ -106,11 +103,11 @@ func (e *engine) columns(ctx context.Context, relation string) (out []column, er
 
 // cleanError drops the part of DuckDB's message that shows our own query.
 func cleanError(err error) error {
-	var d *duckdb.Error
-	if !errors.As(err, &d) {
+	msg, ok := duckDBMessage(err)
+	if !ok {
 		return err
 	}
-	msg, _, _ := strings.Cut(d.Msg, "\n\nLINE ")
+	msg, _, _ = strings.Cut(msg, "\n\nLINE ")
 	msg, _, _ = strings.Cut(msg, "\nLINE ")
 	return errors.New(strings.TrimSpace(msg))
 }

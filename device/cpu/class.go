@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -17,10 +18,7 @@ import (
 var source embed.FS
 
 func class() string {
-	var major, minor, patch C.int
-	C.cpu_dnnl_version(&major, &minor, &patch)
-	return fmt.Sprintf("cpu/%s/%s/onednn-%d.%d.%d/%s-%s", runtime.GOARCH, effectiveISA(), major, minor, patch,
-		C.GoString(C.cpu_compiler()), sourceHash())
+	return fmt.Sprintf("cpu/%s/%s/%s-%s", runtime.GOARCH, products(), C.GoString(C.cpu_compiler()), sourceHash())
 }
 
 func sourceHash() string {
@@ -40,39 +38,19 @@ func sourceHash() string {
 }
 
 // isaNames are the instruction sets that can be asked for, weakest first.
-func isaNames() (names []string) {
-	for i := C.int(0); C.cpu_isa_name(i) != nil; i++ {
-		names = append(names, C.GoString(C.cpu_isa_name(i)))
-	}
-	return names
-}
+var isaNames = []string{"sse41", "avx", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"}
 
-func effectiveISA() string {
-	if i := C.cpu_effective_isa(); i >= 0 {
-		return C.GoString(C.cpu_isa_name(i))
-	}
-	return "best" // newer than any that this package knows
-}
-
-// limitISA caps oneDNN, and returns what this package's own kernels may use.
+// limitISA caps what products use, and returns what this package's own kernels may use.
 func limitISA(name string) (kernels int, err error) {
 	best := int(C.cpu_best_isa())
 	if name == "" {
 		return best, nil
 	}
-	for i, n := range isaNames() {
-		if n != name {
-			continue
-		}
-		if C.cpu_cap_isa(C.int(i)) == 0 {
-			// Too late to change; it does not matter if oneDNN is within the cap anyhow.
-			if e := C.cpu_effective_isa(); e < 0 || int(e) > i {
-				return 0, fmt.Errorf("isa is %q, but this process already computes with %s: choose it before anything is computed", name, effectiveISA())
-			}
-		}
-		return min(best, kernelISA(name)), nil
+	i := slices.Index(isaNames, name)
+	if i < 0 {
+		return 0, fmt.Errorf("isa is %q: want empty or one of %s", name, strings.Join(isaNames, ", "))
 	}
-	return 0, fmt.Errorf("isa is %q: want empty or one of %s", name, strings.Join(isaNames(), ", "))
+	return min(best, kernelISA(name)), capProducts(i)
 }
 
 func kernelISA(name string) int {

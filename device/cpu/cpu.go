@@ -1,5 +1,5 @@
 // Package cpu computes on the host: oneDNN for matrix products, and C kernels that compilers vectorise for everything else. It is
-// the reference for other devices.
+// the reference for other devices. With the build tag lean, products are C, too, and nothing is needed but a C library: for machines where a GPU does the work.
 //
 // Operators run at once, on the calling goroutine and one thread. A lane is therefore one core's worth of work.
 //
@@ -7,8 +7,8 @@
 // of them. The kernels of this package give the same bits whatever the instruction set.
 package cpu
 
-// #cgo CFLAGS: -std=c11 -O3 -fopenmp -Wall -Wextra -Wno-psabi
-// #cgo LDFLAGS: -ldnnl -lm -fopenmp
+// #cgo CFLAGS: -std=c11 -O3 -Wall -Wextra -Wno-psabi
+// #cgo LDFLAGS: -lm
 // #include "kernels.h"
 import "C"
 
@@ -64,7 +64,7 @@ func Open(o Options) (*Device, error) {
 // Name is "cpu".
 func (d *Device) Name() string { return "cpu" }
 
-// Class is, for example, "cpu/amd64/avx2/onednn-2.6.3/gcc-12.2-9f3a1c20"; the last word is a hash of the C source.
+// Class is, for example, "cpu/amd64/avx2/onednn-2.6.3/gcc-12.2-9f3a1c20", or "cpu/amd64/any/plain/..." in a lean build; the last word is a hash of the C source.
 func (d *Device) Class() string { return d.class }
 
 // Lanes is how many shards the device computes at a time.

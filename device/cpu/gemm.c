@@ -1,9 +1,7 @@
-// Matrix products: oneDNN, one thread.
+// Matrix products: what is the same whoever multiplies (onednn.c and primitive.c, or plain.c in a lean build).
 #include "kernels.h"
 #include "scalar.h"
 
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 
 // room is memory of a slot, which grows and stays. The slot's last content is lost.
@@ -79,14 +77,8 @@ int cpu_gemm(cpu_lane *l, int ta, int tb, int64_t m, int64_t n, int64_t k, float
 		return CPU_OK;
 	}
 	if (!a.addr || !b.addr) return CPU_NO_MEMORY;
-	// The number of threads belongs to the calling thread, which may be another one at each call from Go; with more than one, sums
-	// would be split differently on another machine.
-	omp_set_num_threads(1);
-	if (l->products == CPU_FLOAT32 || l->products == CPU_BFLOAT16) {
-		dnnl_status_t s = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, (const float *)a.addr, a.ld, (const float *)b.addr, b.ld,
-			beta, c, ldc);
-		return s == dnnl_success ? CPU_OK : CPU_GEMM_FAILED;
-	}
+	if (l->products == CPU_FLOAT32 || l->products == CPU_BFLOAT16)
+		return cpu_sgemm(l, ta, tb, m, n, k, alpha, (const float *)a.addr, a.ld, (const float *)b.addr, b.ld, beta, c, ldc);
 	cpu_shape shape = {l->products == CPU_BFLOAT16_NATIVE, ta, tb, beta != 0, m, n, k, a.ld, b.ld, ldc};
 	if (alpha == 1 && (beta == 0 || beta == 1)) return cpu_product(l, &shape, (void *)a.addr, (void *)b.addr, c);
 	shape.ldc = leading(n), shape.add = 0;
@@ -95,45 +87,4 @@ int cpu_gemm(cpu_lane *l, int ta, int tb, int64_t m, int64_t n, int64_t k, float
 	int status = cpu_product(l, &shape, (void *)a.addr, (void *)b.addr, t);
 	if (!status) cpu_blend(l, c, ldc, t, shape.ldc, m, n, alpha, beta);
 	return status;
-}
-
-// The names are those of the job file, and of oneDNN where the job file has none.
-static const struct {
-	const char *name;
-	dnnl_cpu_isa_t isa;
-} sets[] = {
-	{"sse41", dnnl_cpu_isa_sse41},
-	{"avx", dnnl_cpu_isa_avx},
-	{"avx2", dnnl_cpu_isa_avx2},
-	{"avx2_vnni", dnnl_cpu_isa_avx2_vnni},
-	{"avx512", dnnl_cpu_isa_avx512_core},
-	{"avx512_vnni", dnnl_cpu_isa_avx512_core_vnni},
-	{"avx512_bf16", dnnl_cpu_isa_avx512_core_bf16},
-	{"amx", dnnl_cpu_isa_avx512_core_amx},
-};
-enum { SETS = sizeof sets / sizeof sets[0] };
-
-const char *cpu_isa_name(int i) { return i < SETS ? sets[i].name : NULL; }
-int cpu_cap_isa(int i) { return dnnl_set_max_cpu_isa(sets[i].isa) == dnnl_success; }
-
-int cpu_effective_isa(void)
-{
-	dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-	for (int i = 0; i < SETS; i++)
-		if (sets[i].isa == isa) return i;
-	return -1;
-}
-
-int cpu_has_bfloat16(void)
-{
-	dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-	return isa == dnnl_cpu_isa_avx512_core_bf16 || isa == dnnl_cpu_isa_avx512_core_amx;
-}
-
-void cpu_dnnl_version(int *major, int *minor, int *patch)
-{
-	const dnnl_version_t *v = dnnl_version();
-	*major = v->major;
-	*minor = v->minor;
-	*patch = v->patch;
 }

@@ -122,7 +122,12 @@ int cpu_gemm(cpu_lane *l, int ta, int tb, int64_t m, int64_t n, int64_t k, float
 
 void cpu_blend(cpu_lane *l, float *c, int64_t ldc, const float *t, int64_t ldt, int64_t m, int64_t n, float alpha, float beta);
 
-// primitive.c: c = op(a)*op(b), plus c if told to add. The operands are floats, or halves of them.
+// onednn.c, or plain.c in a lean build: the same for floats, with k at least 1.
+int cpu_sgemm(cpu_lane *l, int ta, int tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
+	float beta, float *c, int64_t ldc);
+int cpu_has_bfloat16(void); // products of bfloat16 by instructions for it
+
+// primitive.c, or plain.c: c = op(a)*op(b), plus c if told to add. The operands are floats, or halves of them.
 typedef struct {
 	int half, ta, tb, add;
 	int64_t m, n, k, lda, ldb, ldc;
@@ -130,12 +135,11 @@ typedef struct {
 int cpu_product(cpu_lane *l, const cpu_shape *w, void *a, void *b, float *c);
 void cpu_close_primitives(struct cpu_primitives *p);
 
-// The instruction sets that oneDNN may be told to stay within, weakest first: number i's name, NULL after the last.
-const char *cpu_isa_name(int i);
+// onednn.c: the instruction sets that oneDNN may be told to stay within, weakest first.
 int cpu_cap_isa(int i);      // 1 if oneDNN accepted; it does so only before its first use
 int cpu_effective_isa(void); // -1 if it is none of these
-int cpu_has_bfloat16(void);  // products of bfloat16 by instructions for it
 void cpu_dnnl_version(int *major, int *minor, int *patch);
+void cpu_one_thread(void);
 
 // dense.c
 int cpu_matmul(cpu_lane *l, cpu_mat dst, float alpha, cpu_mat a, int ta, cpu_mat b, int tb, float beta);

@@ -83,7 +83,7 @@ func (o op) end(status C.int) {
 	case C.CPU_BAD_INDEX:
 		o.Fail("an index is outside of the rows that it chooses from")
 	case C.CPU_GEMM_FAILED:
-		o.Fail("oneDNN refused a matrix product")
+		o.Fail("a matrix product was refused")
 	default:
 		o.Fail("unknown status %d", int(status))
 	}

@@ -1,3 +1,5 @@
+//go:build !lean
+
 // Products by oneDNN's matmul primitive, which reads bfloat16 where the processor has instructions for it. A primitive is made for a shape and kept
 // for a while.
 #include "kernels.h"
@@ -129,6 +131,7 @@ static int same(const cpu_shape *x, const cpu_shape *y)
 
 int cpu_product(cpu_lane *l, const cpu_shape *w, void *a, void *b, float *c)
 {
+	cpu_one_thread();
 	if (!l->primitives && !(l->primitives = open_primitives())) return CPU_NO_MEMORY;
 	struct cpu_primitives *p = l->primitives;
 	entry *e = &p->kept[place(w)];
