@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ringleader-dev/ringleader/device"
 )
 
 func newBench() *cobra.Command {
@@ -20,7 +22,7 @@ func newBench() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(benchStep(), benchTrain(), benchAllreduce(), benchRecovery(), benchCheckpoint())
+	cmd.AddCommand(benchStep(), benchTrain(), benchLoss(), benchAllreduce(), benchRecovery(), benchCheckpoint())
 	return cmd
 }
 
@@ -71,7 +73,8 @@ type benchReport struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPs     float64 `json:"gflops"` // a second, by the formula of flops
 	PeakRSS    float64 `json:"peak_rss_mib"`
-	Digest     string  `json:"digest"` // of the state after the measured steps
+	PeakDevice float64 `json:"peak_device_mib,omitempty"` // of a GPU's memory
+	Digest     string  `json:"digest"`                    // of the state after the measured steps
 
 	MatMul       float64 `json:"matmul_s"` // the step's matrix products alone
 	MatMulCPU    float64 `json:"matmul_cpu_s"`
@@ -99,6 +102,9 @@ func (r *benchReport) print(to io.Writer) error {
 	fmt.Fprintf(w, "speed\t%.0f users/s, %.0f tokens/s, %.1f GFLOP/s\n", r.UsersPerS, r.TokensPerS, r.GFLOPs)
 	fmt.Fprintf(w, "matrix products alone\t%.4f s, %.3f CPU s, %.1f GFLOP/s\n", r.MatMul, r.MatMulCPU, r.MatMulGFLOPs)
 	fmt.Fprintf(w, "peak memory\t%.0f MiB\n", r.PeakRSS)
+	if r.PeakDevice > 0 {
+		fmt.Fprintf(w, "peak memory of the GPU\t%.0f MiB\n", r.PeakDevice)
+	}
 	fmt.Fprintf(w, "state digest\t%s\n", r.Digest)
 	if err := w.Flush(); err != nil {
 		return err
@@ -144,6 +150,14 @@ func peakRSS() (float64, error) {
 		return 0, fmt.Errorf("read peak memory: VmHWM is %q in /proc/self/status", text)
 	}
 	return kib / 1024, nil
+}
+
+// peakDevice is the most memory that was allocated on the device at a time, in MiB; 0 if that is the host's.
+func peakDevice(dev device.Device) float64 {
+	if d, ok := dev.(interface{ Peak() int }); ok {
+		return float64(d.Peak()) / (1 << 20)
+	}
+	return 0
 }
 
 // fieldOf is the first value of a name in a file of "name: value" lines.

@@ -145,6 +145,7 @@ func (w *workload) measure(ctx context.Context, steps int) (*benchReport, error)
 	if r.PeakRSS, err = peakRSS(); err != nil {
 		return nil, err
 	}
+	r.PeakDevice = peakDevice(w.dev.Device)
 	return r, w.takeApart(ctx, s, r)
 }
 

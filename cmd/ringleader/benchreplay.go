@@ -40,12 +40,12 @@ func replay(ctx context.Context, dev device.Device, lanes [][]timed.Product, p d
 			wg.Go(func() { l.run(ctx) })
 		}
 		wg.Wait()
-		wall, cpu = append(wall, time.Since(began).Seconds()), append(cpu, (cpuTime()-before).Seconds())
 		for _, l := range all {
 			if err := errors.Join(l.ops.Sync(), ctx.Err()); err != nil {
 				return cost, err
 			}
 		}
+		wall, cpu = append(wall, time.Since(began).Seconds()), append(cpu, (cpuTime()-before).Seconds())
 	}
 	cost.wall, cost.cpu = median(wall[1:]), median(cpu[1:]) // the first warms up
 	return cost, nil

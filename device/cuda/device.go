@@ -22,6 +22,7 @@ type gpu struct {
 	ctx         cu.CUContext
 	modules     []cu.Module
 	kernels     map[string]cu.Function
+	used, peak  atomic.Int64 // bytes of memory, scratch of lanes included
 
 	mu     sync.Mutex
 	sizes  map[uintptr]int // what is allocated
@@ -106,6 +107,9 @@ func (d *gpu) Class() string { return d.class }
 
 // Lanes is how many shards the device computes at a time.
 func (d *gpu) Lanes() int { return d.lanes }
+
+// Peak is the most memory that was allocated at a time, in bytes, scratch of lanes included; what the driver takes for itself is not.
+func (d *gpu) Peak() int { return int(d.peak.Load()) }
 
 // NewLane opens a stream.
 func (d *gpu) NewLane(beat *atomic.Uint64) (device.Lane, error) {

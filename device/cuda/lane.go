@@ -57,6 +57,7 @@ func (l *lane) release() error {
 			errs = append(errs, cu.MemFree(cu.DevicePtr(addr)))
 		}
 	}
+	l.dev.count(-l.room)
 	if l.staging != nil {
 		errs = append(errs, cu.MemFreeHost(unsafe.Pointer(&l.staging[0])))
 	}

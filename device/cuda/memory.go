@@ -41,16 +41,26 @@ func (d *gpu) allocate(bytes int) (uintptr, error) {
 	if err := errors.Join(cu.MemsetD8(p, 0, int64(max(bytes, 1))), cu.Synchronize()); err != nil {
 		return 0, errors.Join(fmt.Errorf("clear memory of %s: %w", d.name, err), cu.MemFree(p))
 	}
+	d.count(bytes)
 	return uintptr(p), nil
+}
+
+// count notes that so much more is used; less, if it is negative.
+func (d *gpu) count(bytes int) {
+	used := d.used.Add(int64(bytes))
+	for peak := d.peak.Load(); used > peak && !d.peak.CompareAndSwap(peak, used); peak = d.peak.Load() {
+	}
 }
 
 // Free releases what Malloc returned; 0 and what was freed before are passed over.
 func (d *gpu) Free(addr uintptr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.sizes[addr]; !ok {
+	bytes, ok := d.sizes[addr]
+	if !ok {
 		return
 	}
 	delete(d.sizes, addr)
+	d.count(-bytes)
 	_ = d.within(func() error { return cu.MemFree(cu.DevicePtr(addr)) }) // a device that is lost is Sync's to report
 }
