@@ -80,11 +80,21 @@ cuda: deps ## compile the CUDA kernels and bin/ringleader-cuda; no GPU, driver o
 	toolkit=$$(scripts/cuda-toolkit.sh) && scripts/cuda-kernels.sh $$toolkit && scripts/cuda-stub.sh $$toolkit $(CUDA)/stub && \
 		$(call cuda-env,$$toolkit) go build -tags cuda -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ringleader-cuda ./cmd/ringleader
 
+# Without DuckDB and oneDNN, so that it runs on any Linux with a driver.
+.PHONY: gpu-check
+gpu-check: build ## write bin/gpu-check.tar.gz: what checks a machine with a GPU and measures it beside PyTorch, without Go (docs/cuda.md)
+	toolkit=$$(scripts/cuda-toolkit.sh) && scripts/cuda-kernels.sh $$toolkit && scripts/cuda-stub.sh $$toolkit $(CUDA)/stub && export $(call cuda-env,$$toolkit) && \
+		go build -tags cuda,lean -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(CUDA)/gpu-check/ringleader ./cmd/ringleader && \
+		go test -c -tags cuda,lean -trimpath -ldflags '-s -w' -o $(CUDA)/gpu-check/conformance ./device/cuda && \
+		scripts/gpu-archive.sh $(BIN) $(CUDA)/gpu-check bin/gpu-check.tar.gz
+
 .PHONY: test-cuda
-test-cuda: cuda ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation)
+test-cuda: cuda gpu-check ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation), and gpu-check
 	toolkit=$$(scripts/cuda-toolkit.sh) && device/cuda/emulation/build.sh $$toolkit $(CUDA)/emulation && \
 		$(call cuda-env,$$toolkit) LD_LIBRARY_PATH=$(CUDA)/emulation RINGLEADER_PLANTED=$(CUDA)/emulation/libplanted.so \
 		go test -tags cuda -timeout 10m ./device/cuda/...
+	go test -tags lean -timeout 10m ./device/cpu ./dataset/importer
+	scripts/gpu-check-try.sh bin/gpu-check.tar.gz $(CUDA)/emulation
 
 .PHONY: lint
 lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current

@@ -7,9 +7,9 @@ importer=$(realpath "$1") folder=$(realpath "$2") archive=$(realpath -m "$3")
 cd "$(dirname "$0")/.."
 limit=64 # MiB: what is carried to a machine at once
 
-# As `ringleader demo` imports it.
-if [ ! -e "$folder/data/dataset.json" ]; then
-  source=examples/data/complete-journey
+# As `ringleader demo` imports it; anew when the log or the importer is.
+source=examples/data/complete-journey
+if [ ! -e "$folder/data/dataset.json" ] || [ -n "$(find $source dataset -newer "$folder/data/dataset.json" -type f)" ]; then
   rm -rf "$folder/data"
   "$importer" data import $source/purchases.parquet --out "$folder/data" --name complete-journey --user household_id --time unix_s --item product_id --action kind \
     --duration quantity --positive 'full price,discounted' --items $source/products.parquet --item-id product_id \

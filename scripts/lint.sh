@@ -40,6 +40,7 @@ generated() {
 
 check "gofmt" formatted
 check "go vet" go vet ./...
+check "go vet, lean" go vet -tags lean ./device/cpu ./dataset/importer ./cmd/ringleader
 check "staticcheck" staticcheck ./...
 check "buf lint" buf lint
 check "buf breaking" compatible

@@ -5,7 +5,7 @@
 import json, pathlib, statistics, sys
 
 # Dense products on tensor cores (bfloat16), and float32 without them, in TFLOP/s, as NVIDIA's data sheets give them.
-PEAKS = {"H200": (989, 67), "H100 NVL": (835, 60), "H100 PCIe": (756, 51), "H100": (989, 67), "A100": (312, 19.5)}
+PEAKS = {"H200 NVL": (835, 60), "H200": (989, 67), "H100 NVL": (835, 60), "H100 PCIe": (756, 51), "H100": (989, 67), "A100": (312, 19.5)}
 
 
 def runs(folder):
