@@ -1,5 +1,5 @@
 // Package importer makes a data set out of logs: CSV, JSON lines or Parquet, in any order and larger than memory, through an embedded
-// DuckDB. It is the only package that links it.
+// DuckDB. It is the only package that links it; in a lean build (tag lean), which is without, Import says so.
 //
 // An import is deterministic: the same sources and options give the same bytes and so the same digest, whatever the number of threads
 // and the order of the rows.

@@ -41,7 +41,7 @@ def table(found, dtype, gpu):
     counted = [r["operations"] for group in own.values() for r in group.values() if "operations" in r]
     best = peak(gpu, dtype)
     lines = [f"| {dtype} | time | peak memory of the GPU | model FLOPs utilisation |", "|---|---|---|---|"]
-    for label, reports in own.items():
+    for label, reports in sorted(own.items(), key=lambda pair: not pair[0].startswith("ringleader")):
         seconds = statistics.median(r["step_s_median"] for r in reports.values())
         some = next(iter(reports.values()))
         operations = counted[0] if counted else some["gflops"] * 1e9 * some["step_s_median"]
@@ -65,9 +65,8 @@ def main():
           f"numerics class {', '.join(classes) or 'unknown'}.\n")
     gpu = smi if smi != "none" else ""
     for title, found in groups.items():
-        print(f"### {title}\n")
-        for dtype in ("float32", "bfloat16"):
-            print("\n".join(table(found, dtype, gpu)))
+        lines = table(found, "float32", gpu) + table(found, "bfloat16", gpu)
+        print("\n".join([f"### {title}", "", *(lines or ["Nothing of Ringleader's was measured.", ""])]))
     print("Medians of interleaved rounds, in parentheses the range. Utilisation is of the GPU's products in bfloat16 on tensor cores, in float32 without them, by NVIDIA's figures for the\n"
           "model; operations are counted as on this page. PyTorch's batch is on the GPU before the first step; Ringleader draws and uploads its own in every step.\n")
     print("| stage | verdict | seconds | |\n|---|---|---|---|")
