@@ -22,7 +22,8 @@ type gpu struct {
 	ctx         cu.CUContext
 	modules     []cu.Module
 	kernels     map[string]cu.Function
-	used, peak  atomic.Int64 // bytes of memory, scratch of lanes included
+	before      int64        // bytes that were in use when the device was opened
+	peak        atomic.Int64 // the most that were afterwards
 
 	mu     sync.Mutex
 	sizes  map[uintptr]int // what is allocated
@@ -86,6 +87,9 @@ func Open(ordinal int, o Options) (device.Device, error) {
 	if err := d.within(d.load); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", d.name, err), d.release())
 	}
+	if d.before, err = d.inUse(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", d.name, err), d.release())
+	}
 	return d, nil
 }
 
@@ -107,9 +111,6 @@ func (d *gpu) Class() string { return d.class }
 
 // Lanes is how many shards the device computes at a time.
 func (d *gpu) Lanes() int { return d.lanes }
-
-// Peak is the most memory that was allocated at a time, in bytes, scratch of lanes included; what the driver takes for itself is not.
-func (d *gpu) Peak() int { return int(d.peak.Load()) }
 
 // NewLane opens a stream.
 func (d *gpu) NewLane(beat *atomic.Uint64) (device.Lane, error) {

@@ -16,9 +16,6 @@ import (
 // stagingBytes is the pinned memory of a lane: what is uploaded goes through it, so that the caller's memory is free at once and the copy needs no wait.
 const stagingBytes = 4 << 20
 
-// badBytes is one int32.
-const badBytes = 4
-
 // lane implements device.Lane: a stream. Every operator checks all that shapes can tell before it queues anything.
 type lane struct {
 	dev    *gpu
@@ -44,7 +41,7 @@ func (l *lane) open() (err error) {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 	if l.staging, err = pinned(stagingBytes); err == nil {
-		l.bad, err = l.dev.allocate(badBytes)
+		l.bad, err = l.dev.allocate(4)
 	}
 	if err != nil {
 		return errors.Join(err, l.release())
@@ -55,13 +52,9 @@ func (l *lane) open() (err error) {
 // release gives back what open took; the context is current.
 func (l *lane) release() error {
 	var errs []error
-	for _, m := range []struct {
-		addr  uintptr
-		bytes int
-	}{{l.bad, badBytes}, {l.scratch, l.room}} {
-		if m.addr != 0 {
-			errs = append(errs, cu.MemFree(cu.DevicePtr(m.addr)))
-			l.dev.count(-m.bytes)
+	for _, addr := range []uintptr{l.bad, l.scratch} {
+		if addr != 0 {
+			errs = append(errs, cu.MemFree(cu.DevicePtr(addr)))
 		}
 	}
 	if l.staging != nil {

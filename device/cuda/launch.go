@@ -128,7 +128,6 @@ func (o op) reserve(bytes ...int) {
 			if err = errors.Join(l.wait(), cu.MemFree(cu.DevicePtr(l.scratch))); err != nil {
 				return err
 			}
-			l.dev.count(-l.room)
 			l.scratch, l.room = 0, 0
 		}
 		if l.scratch, err = l.dev.allocate(need); err == nil {

@@ -41,26 +41,38 @@ func (d *gpu) allocate(bytes int) (uintptr, error) {
 	if err := errors.Join(cu.MemsetD8(p, 0, int64(max(bytes, 1))), cu.Synchronize()); err != nil {
 		return 0, errors.Join(fmt.Errorf("clear memory of %s: %w", d.name, err), cu.MemFree(p))
 	}
-	d.count(bytes)
+	d.look()
 	return uintptr(p), nil
 }
 
-// count notes that so much more is used; less, if it is negative.
-func (d *gpu) count(bytes int) {
-	used := d.used.Add(int64(bytes))
-	for peak := d.peak.Load(); used > peak && !d.peak.CompareAndSwap(peak, used); peak = d.peak.Load() {
+// inUse is how many bytes of the GPU's memory are, by anybody.
+func (d *gpu) inUse() (bytes int64, err error) {
+	err = d.within(func() error {
+		free, total, err := cu.MemInfo()
+		bytes = total - free
+		return err
+	})
+	return bytes, err
+}
+
+// look notes how much memory is in use.
+func (d *gpu) look() {
+	used, err := d.inUse()
+	for peak := d.peak.Load(); err == nil && used > peak && !d.peak.CompareAndSwap(peak, used); peak = d.peak.Load() {
 	}
 }
+
+// Peak is the most memory in use at a time, in bytes and as the driver counts it: what was in use when the device was opened is left out, and what other
+// processes took since is not.
+func (d *gpu) Peak() int { return int(max(d.peak.Load()-d.before, 0)) }
 
 // Free releases what Malloc returned; 0 and what was freed before are passed over.
 func (d *gpu) Free(addr uintptr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	bytes, ok := d.sizes[addr]
-	if !ok {
+	if _, ok := d.sizes[addr]; !ok {
 		return
 	}
 	delete(d.sizes, addr)
-	d.count(-bytes)
 	_ = d.within(func() error { return cu.MemFree(cu.DevicePtr(addr)) }) // a device that is lost is Sync's to report
 }
