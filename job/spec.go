@@ -101,7 +101,7 @@ type How struct {
 	Evaluate   Evaluate   `yaml:"evaluate" json:"evaluate"`
 	Verify     Verify     `yaml:"verify" json:"verify,omitzero"`
 	Workers    Workers    `yaml:"workers" json:"workers"`
-	Device     string     `yaml:"device" json:"device"` // cpu or cuda
+	Device     string     `yaml:"device" json:"device"` // cpu or cuda; a job with what.mixed: allow takes workers with any device
 	Priority   int        `yaml:"priority" json:"priority"`
 	Deadlines  Deadlines  `yaml:"deadlines" json:"deadlines"`
 	StopAt     int64      `yaml:"stop_at" json:"stop_at"` // end cleanly, with a checkpoint, after this step; 0 = run to the end

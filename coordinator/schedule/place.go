@@ -16,12 +16,14 @@ func (p *planner) present(id string) bool {
 	return known && w.Attached && !p.silent(w)
 }
 
-// idle lists workers that could join the job's gang now, by id. class is ignored if the job allows several.
+// idle lists workers that could join the job's gang now, by id. class is ignored if the job allows several; those with a kind of device for which another job
+// is first in line are not for it then.
 func (p *planner) idle(j *logpb.Job, class string) []string {
 	var out []string
 	for _, w := range p.v.State.Workers {
 		known := p.v.Workers[w.Id]
-		fits := state.DeviceKind(w.Device) == j.Demand.Device && (j.Demand.Mixed || w.NumericsClass == class)
+		first := p.held[state.DeviceKind(w.Device)]
+		fits := state.Fits(j.Demand, w) && (w.NumericsClass == class || j.Demand.Mixed && (first == "" || first == j.Id))
 		if fits && p.present(w.Id) && known.Incarnation == w.Incarnation && !known.Draining && !p.taken[w.Id] && p.free(j, w) && !p.benched(j, w.Id) {
 			out = append(out, w.Id)
 		}
@@ -81,6 +83,16 @@ func (p *planner) generation(j *logpb.Job, survivors, joiners []string, class st
 	return g
 }
 
+// mix says of a gang that it makes the result depend on the cluster, because it is of several numerics classes or of another one than the gang before it. Otherwise it
+// is empty.
+func mix(j *logpb.Job, g *logpb.Generation) string {
+	if before := state.Current(j); !j.Demand.Mixed || g.NumericsClass != "" && (before == nil || before.NumericsClass == g.NumericsClass) {
+		return ""
+	}
+	return "; numerics classes are mixed: the result depends on who computes which shard"
+}
+
+// commonClass is the numerics class of all; empty if there is none.
 func (p *planner) commonClass(ids []string) string {
 	class := p.v.State.Worker(ids[0]).NumericsClass
 	for _, id := range ids {

@@ -205,6 +205,7 @@ func (p *planner) create(j *logpb.Job, g *logpb.Generation, members []string) {
 	for _, id := range members {
 		p.taken[id] = true
 	}
+	g.Reason += mix(j, g)
 	p.command(&logpb.Command{Command: &logpb.Command_GenerationCreated{GenerationCreated: &logpb.GenerationCreated{JobId: j.Id, Generation: g}}})
 }
 
@@ -214,10 +215,10 @@ func (p *planner) note(j *logpb.Job, format string, args ...any) {
 
 // wait notes that a job has too few workers, and makes those behind it wait too if it can ever have enough.
 func (p *planner) wait(j *logpb.Job, have int) {
-	p.note(j, "waiting: %d of min %d workers with %s", have, j.Demand.MinWorkers, j.Demand.Device)
+	p.note(j, "waiting: %d of min %d workers with %s", have, j.Demand.MinWorkers, wanted(j.Demand))
 	alive := 0
 	for _, w := range p.v.State.Workers {
-		if state.DeviceKind(w.Device) == j.Demand.Device && p.present(w.Id) {
+		if state.Fits(j.Demand, w) && p.present(w.Id) {
 			alive++
 		}
 	}
@@ -232,6 +233,14 @@ func (p *planner) isHeld(j *logpb.Job) bool {
 		p.note(j, "waiting: job %s is first in line for workers with %s", first, j.Demand.Device)
 	}
 	return first != ""
+}
+
+// wanted names the devices that a job takes.
+func wanted(d *logpb.Demand) string {
+	if d.Mixed {
+		return "any device"
+	}
+	return d.Device
 }
 
 func limit(d *logpb.Demand) int { return int(min(d.MaxWorkers, d.Shards)) }

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -217,7 +218,7 @@ func (w *world) do(line string) {
 			w.attach(id, set)
 		}
 	case "submit":
-		d := &logpb.Demand{Name: words[0], Store: "mem://store", Device: "cpu", Shards: 12, MinWorkers: int32(num("min", 1)), MaxWorkers: int32(num("max", 4)),
+		d := &logpb.Demand{Name: words[0], Store: "mem://store", Device: cmp.Or(set["device"], "cpu"), Shards: 12, MinWorkers: int32(num("min", 1)), MaxWorkers: int32(num("max", 4)),
 			Priority: int32(num("priority", 0)), Steps: 100, KeepCheckpoints: 3, Mixed: set["mixed"] != ""}
 		must(w.apply(&logpb.Command{Command: &logpb.Command_JobSubmitted{JobSubmitted: &logpb.JobSubmitted{JobId: words[0], Spec: []byte("{}"), Demand: d, ResumeUrl: set["url"], ResumeStep: num("step", 0)}}}))
 	case "control":

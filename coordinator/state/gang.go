@@ -61,7 +61,7 @@ func (s *State) admissibleMembers(j *logpb.Job, g *logpb.Generation) error {
 			return fmt.Errorf("%w: worker %s twice", ErrInvalid, m.WorkerId)
 		case m.Incarnation != w.Incarnation:
 			return fmt.Errorf("%w: worker %s has been restarted", ErrStale, m.WorkerId)
-		case DeviceKind(w.Device) != j.Demand.Device:
+		case !Fits(j.Demand, w):
 			return fmt.Errorf("%w: worker %s has device %s, the job wants %s", ErrInvalid, m.WorkerId, w.Device, j.Demand.Device)
 		case !j.Demand.Mixed && w.NumericsClass != g.NumericsClass:
 			return fmt.Errorf("%w: worker %s is of numerics class %q, the gang of %q", ErrInvalid, m.WorkerId, w.NumericsClass, g.NumericsClass)

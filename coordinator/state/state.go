@@ -150,6 +150,9 @@ func LastStep(d *logpb.Demand) int64 {
 	return d.Steps
 }
 
+// Fits tells whether a job wants a worker's device. One that allows several numerics classes takes any: a device's kind is a part of its class.
+func Fits(d *logpb.Demand, w *logpb.Worker) bool { return d.Mixed || DeviceKind(w.Device) == d.Device }
+
 // DeviceKind is the kind of a device: "cuda" of "cuda:0".
 func DeviceKind(device string) string {
 	kind, _, _ := strings.Cut(device, ":")
