@@ -7,7 +7,6 @@ import (
 
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/device/cpu"
 	"github.com/ringleader-dev/ringleader/job"
 )
 
@@ -62,10 +61,7 @@ func newSetup(t testing.TB, w job.What, meta dataset.Meta) *setup {
 
 func (s *setup) open(t testing.TB) {
 	t.Helper()
-	dev, err := cpu.Open(cpu.Options{Lanes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dev := openDevice(t)
 	t.Cleanup(func() {
 		if err := dev.Close(); err != nil {
 			t.Error(err)
