@@ -94,7 +94,7 @@ type Device interface {
 	Lanes() int
 	// NewLane opens a lane. beat, if not nil, is advanced by every operator: it proves progress to whoever waits.
 	NewLane(beat *atomic.Uint64) (Lane, error)
-	// Malloc returns zeroed memory, aligned to 64 bytes. The error names what was asked and what was free.
+	// Malloc returns zeroed memory, aligned to 64 bytes. If there is no room, the error is an *OutOfMemory.
 	Malloc(bytes int) (uintptr, error)
 	// Free releases what Malloc returned.
 	Free(addr uintptr)

@@ -18,9 +18,15 @@ import (
 // program is the binary under test, built once.
 var program string
 
+// cudaVariable names a binary with the CUDA backend: then that is the one under test, and the tests that compute on a GPU run.
+const cudaVariable = "RINGLEADER_CUDA"
+
 func TestMain(m *testing.M) { os.Exit(withBinary(m.Run)) }
 
 func withBinary(run func() int) int {
+	if program = os.Getenv(cudaVariable); program != "" {
+		return run()
+	}
 	dir, err := os.MkdirTemp("", "ringleader-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

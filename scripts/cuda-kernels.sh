@@ -5,13 +5,14 @@
 #   cuda-kernels.sh TOOLKIT
 set -euo pipefail
 toolkit=$1
+self=$(realpath "$0")
 cd "$(dirname "$0")/../device/cuda/kernels"
 mkdir -p built
 shopt -s nullglob
 for kernels in *.cu; do
   to=built/${kernels%.cu}
   # Headers are few and small: any of them makes all new.
-  [ -z "$(find "$kernels" ./*.cuh "$0" -newer "$to.fatbin" 2>&1)" ] && continue
+  [ -z "$(find "$kernels" ./*.cuh "$self" -newer "$to.fatbin" 2>&1)" ] && continue
   echo "nvcc $kernels"
   "$toolkit/bin/nvcc" -fatbin --no-compress -std=c++17 -O3 -fmad=false -Werror all-warnings -Xptxas -v \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90 \

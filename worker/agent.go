@@ -91,7 +91,7 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 		case out := <-a.ended:
 			a.left(out)
 			if out.broken != nil {
-				return fmt.Errorf("device %s: %w", a.cfg.Device.Name(), out.broken)
+				return out.broken
 			}
 		case e, ok := <-a.attachment.Events():
 			if !ok {

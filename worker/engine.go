@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -132,15 +131,17 @@ func (e *Engine) Close() {
 	}
 }
 
-// check returns what broke a lane, if something did: its errors stay. A device that failed once is not trusted again.
+// check returns what broke a lane first, if something did: its errors stay, and what breaks a device breaks all lanes. A device that failed once is not trusted again.
 func (e *Engine) check() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	err := errors.Join(e.copier.Sync(), e.spare.ops.Sync(), e.sync())
-	if err != nil {
-		e.step = noState
+	for _, err := range []error{e.sync(), e.spare.ops.Sync(), e.copier.Sync()} {
+		if err != nil {
+			e.step = noState
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // forget gives up the state; the memory stays.

@@ -87,7 +87,7 @@ func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResu
 		}
 	})
 	if err != nil {
-		return res, fmt.Errorf("shard %d: %w", s, err)
+		return res, short(fmt.Errorf("shard %d: %w", s, err), shardSettings)
 	}
 	if e.hashing {
 		res.hash = l.hash(&res)

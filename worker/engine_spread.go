@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -37,11 +36,12 @@ func (e *Engine) hash(x device.F32, first uint64) uint64 {
 	return sum.Load()
 }
 
-// sync returns the lanes' errors.
-func (e *Engine) sync() error {
-	var errs []error
+// sync waits for all lanes and returns the first one's error that has one: what breaks a device breaks all alike.
+func (e *Engine) sync() (first error) {
 	for _, l := range e.lanes {
-		errs = append(errs, l.ops.Sync())
+		if err := l.ops.Sync(); first == nil {
+			first = err
+		}
 	}
-	return errors.Join(errs...)
+	return first
 }

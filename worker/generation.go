@@ -58,7 +58,7 @@ type outcome struct {
 	hung       bool                // the culprit's beat stood still: it may be connected all the same
 	how        string
 	failed     error // the job itself cannot go on
-	broken     error // the device cannot: the process has to end
+	broken     error // a *DeviceError: the process has to end
 }
 
 // run lives through the generation.
@@ -74,8 +74,11 @@ func (g *generation) run(ctx context.Context) (out outcome) {
 		g.replica.forget()
 	}
 	if err != nil && g.replica != nil {
-		if out.broken = g.replica.check(); out.broken != nil {
-			err = g.own(out.broken)
+		if broken := g.replica.check(); broken != nil {
+			if !errors.Is(err, broken) {
+				err = g.own(broken)
+			}
+			out.broken = &DeviceError{g.agent.cfg.Device.Name(), broken}
 		}
 	}
 	if g.group != nil {
@@ -109,7 +112,7 @@ func (o *outcome) explain(ctx context.Context, g *generation, err error) {
 
 // own makes an error of this member's own known to the others as such: if it meets the error again and again, they can go on without it.
 func (g *generation) own(err error) error {
-	if isJobError(err) || errors.As(err, new(*allreduce.Fault)) {
+	if err = g.alone(err); isJobError(err) || errors.As(err, new(*allreduce.Fault)) {
 		return err
 	}
 	return &allreduce.Fault{Culprit: g.rank, HasCulprit: true, How: "gave up", Err: err}
@@ -121,7 +124,7 @@ func (g *generation) live(ctx context.Context) (err error) {
 		return &jobError{g.invalid}
 	}
 	if g.replica, err = g.agent.replicaFor(ctx, ringleader.JobID(g.assign.JobId), g.spec); err != nil {
-		return err
+		return g.alone(err)
 	}
 	r := g.replica
 	if err := g.obtainState(ctx); err != nil {

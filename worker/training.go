@@ -30,7 +30,7 @@ func OpenTraining(what job.What, data *dataset.Dataset, dev device.Device, beat 
 	}
 	v := data.Vectors()
 	if t.vectors, err = device.Alloc[float32](dev, v.Rows*v.Cols); err != nil {
-		return nil, fmt.Errorf("reserve %d item vectors: %w", v.Rows, err)
+		return nil, short(fmt.Errorf("reserve %d item vectors: %w", v.Rows, err), stateSettings)
 	}
 	items := device.Matrix(t.vectors, v.Rows, v.Cols)
 	t.Engine, err = OpenEngine(EngineConfig{
@@ -45,7 +45,7 @@ func OpenTraining(what job.What, data *dataset.Dataset, dev device.Device, beat 
 	})
 	if err != nil {
 		dev.Free(t.vectors.Addr)
-		return nil, err
+		return nil, short(err, stateSettings)
 	}
 	ops := t.lanes[0].ops
 	device.Upload(ops, t.vectors, v.Data)

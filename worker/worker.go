@@ -134,8 +134,19 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// DeviceError is why a process cannot go on as a worker: its device failed, and one that failed once is not trusted again.
+type DeviceError struct {
+	Device string // its name
+	Err    error
+}
+
+func (e *DeviceError) Error() string { return "device " + e.Device + ": " + e.Err.Error() }
+
+// Unwrap is Err.
+func (e *DeviceError) Unwrap() error { return e.Err }
+
 // Run attaches and works until ctx ends; then it leaves its gang and returns nil. Any other return means that the process
-// cannot go on as a worker and should exit.
+// cannot go on as a worker and should exit; with a *DeviceError, whoever starts it again may have to look after the device first.
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err

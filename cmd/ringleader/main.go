@@ -23,6 +23,7 @@ const (
 	exitUsage       = 2 // wrong flags or arguments
 	exitInput       = 3 // a job file, data set or checkpoint that is wrong
 	exitUnreachable = 4 // coordinators, a store or a worker could not be reached
+	exitDevice      = 5 // a worker's device failed
 	exitInterrupted = 130
 )
 

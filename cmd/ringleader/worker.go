@@ -91,7 +91,11 @@ func newWorker() *cobra.Command {
 			if o.wire != "" {
 				cfg.Dial = throughWire(o.wire)
 			}
-			return worker.Run(ctx, cfg)
+			err = worker.Run(ctx, cfg)
+			if errors.As(err, new(*worker.DeviceError)) {
+				err = withCode(exitDevice, err)
+			}
+			return err
 		},
 	}
 	cmd.AddCommand(workerList(), workerDrain())

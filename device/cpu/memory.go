@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unsafe"
+
+	"github.com/ringleader-dev/ringleader/device"
 )
 
 // large is the size in bytes above which an allocation looks first at what the host has left: Linux grants more than there is, and
@@ -42,7 +44,7 @@ func (d *Device) Malloc(bytes int) (uintptr, error) {
 }
 
 func noMemory(asked, free int) error {
-	return fmt.Errorf("allocate on cpu: asked for %d MiB, free are %d MiB", asked>>20, free>>20)
+	return &device.OutOfMemory{Device: "cpu", Asked: asked, Free: free}
 }
 
 // Free releases what Malloc returned; 0 and what was freed before are passed over.

@@ -25,6 +25,8 @@ type gpu struct {
 	before      int64        // bytes that were in use when the device was opened
 	peak        atomic.Int64 // the most that were afterwards
 
+	lost atomic.Bool // the driver fails for good: nothing can be given back any more
+
 	mu     sync.Mutex
 	sizes  map[uintptr]int // what is allocated
 	open   int             // lanes
@@ -144,9 +146,9 @@ func (d *gpu) Close() error {
 	return nil
 }
 
-// release gives back whatever the device holds.
+// release gives back whatever the device holds. Of a device that is lost, nothing can be expected.
 func (d *gpu) release() error {
-	return errors.Join(d.within(func() error {
+	err := errors.Join(d.within(func() error {
 		var errs []error
 		for addr := range d.sizes {
 			errs = append(errs, cu.MemFree(cu.DevicePtr(addr)))
@@ -157,4 +159,8 @@ func (d *gpu) release() error {
 		}
 		return errors.Join(errs...)
 	}), d.dev.ReleasePrimaryCtx())
+	if d.lost.Load() {
+		return nil
+	}
+	return err
 }

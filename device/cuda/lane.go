@@ -78,7 +78,7 @@ func (l *lane) Sync() error {
 	})
 	switch {
 	case err != nil:
-		l.err = l.lost(err)
+		l.err = fmt.Errorf("compute on %s: %w", l.dev.name, l.lost(err))
 	case bad != 0:
 		l.err = fmt.Errorf("compute on %s: an index is outside of the rows that it chooses from", l.dev.name)
 	}
@@ -87,7 +87,8 @@ func (l *lane) Sync() error {
 
 // lost wraps what the driver reports of work that was queued: after that the context is of no use.
 func (l *lane) lost(err error) error {
-	return fmt.Errorf("compute on %s: the driver says %w: the device is lost to this process; `nvidia-smi -q` and the kernel's log (Xid) may say why", l.dev.name, err)
+	l.dev.lost.Store(true)
+	return fmt.Errorf("the driver says %w: the device is lost to this process; `nvidia-smi -q` and the kernel's log (Xid) may say why", err)
 }
 
 // wait waits for the stream; the context is current.
@@ -96,7 +97,7 @@ func (l *lane) wait() error {
 	return l.stream.Synchronize()
 }
 
-// Close waits and releases the stream. It returns what releasing met: errors of operators are Sync's.
+// Close waits and releases the stream. It returns what releasing met, unless the device is lost: errors of operators are Sync's.
 func (l *lane) Close() error {
 	if l.closed {
 		return nil
@@ -108,7 +109,7 @@ func (l *lane) Close() error {
 	l.dev.mu.Lock()
 	defer l.dev.mu.Unlock()
 	l.dev.open--
-	if err := l.dev.within(func() error { return errors.Join(l.stream.Synchronize(), l.release()) }); err != nil {
+	if err := l.dev.within(func() error { return errors.Join(l.stream.Synchronize(), l.release()) }); err != nil && !l.dev.lost.Load() {
 		return fmt.Errorf("close lane of %s: %w", l.dev.name, err)
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/cu"
+
+	"github.com/ringleader-dev/ringleader/device"
 )
 
 // Malloc returns zeroed memory of the GPU.
@@ -31,8 +33,7 @@ func (d *gpu) allocate(bytes int) (uintptr, error) {
 	p, err := cu.MemAlloc(int64(max(bytes, 1)))
 	if errors.Is(err, cu.OutOfMemory) {
 		free, total, _ := cu.MemInfo() // the figures are only told
-		return 0, fmt.Errorf("allocate on %s: asked for %d MiB, free are %d of %d MiB: lower what.users_per_shard or what.model.window of the job, or --lanes",
-			d.name, bytes>>20, free>>20, total>>20)
+		return 0, &device.OutOfMemory{Device: d.name, Asked: bytes, Free: int(free), Total: int(total)}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("allocate %d bytes on %s: %w", bytes, d.name, err)

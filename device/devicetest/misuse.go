@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/device"
@@ -190,9 +191,11 @@ func memory(t *testing.T, open func(t testing.TB) device.Device) {
 		}
 	}
 	d.Free(0)
-	for _, bytes := range []int{-1, 1 << 60} {
-		if addr, err := d.Malloc(bytes); err == nil {
-			t.Errorf("allocating %d bytes gives %x", bytes, addr)
-		}
+	if addr, err := d.Malloc(-1); err == nil {
+		t.Errorf("allocating -1 bytes gives %x", addr)
+	}
+	var full *device.OutOfMemory
+	if addr, err := d.Malloc(1 << 60); !errors.As(err, &full) || full.Device != d.Name() || full.Asked != 1<<60 || full.Free < 0 || full.Free >= 1<<60 {
+		t.Errorf("allocating 2^60 bytes gives %x, error %v: want that so much was asked, and what was free", addr, err)
 	}
 }

@@ -68,7 +68,7 @@ func compare(t *testing.T, got, want map[string][]uint64) {
 // busy keeps another lane computing until stop is called. It returns when that lane has begun.
 func busy(t *testing.T, d device.Device) (stop func()) {
 	t.Helper()
-	const n = 200
+	const n = 96
 	a, err := device.Alloc[float32](d, 2*n*n)
 	if err != nil {
 		t.Fatal(err)

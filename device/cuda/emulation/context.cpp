@@ -17,8 +17,26 @@ static std::set<Context *> contexts;
 static CUctx_st *primaries[16];
 static bool initialised;
 
-std::recursive_mutex &device_lock() {
-  static auto *lock = new std::recursive_mutex; // never destroyed: threads may outlive main
+void DeviceLock::lock() {
+  std::unique_lock<std::mutex> held(guard);
+  if (depth && owner == std::this_thread::get_id()) {
+    depth++;
+    return;
+  }
+  auto mine = next++;
+  turn.wait(held, [&] { return mine == serving; });
+  owner = std::this_thread::get_id(), depth = 1;
+}
+
+void DeviceLock::unlock() {
+  std::lock_guard<std::mutex> held(guard);
+  if (--depth) return;
+  serving++;
+  turn.notify_all();
+}
+
+DeviceLock &device_lock() {
+  static auto *lock = new DeviceLock; // never destroyed: threads may outlive main
   return *lock;
 }
 
@@ -56,7 +74,7 @@ static CUresult destroy(Context *context) {
 } // namespace emulation
 
 CUresult CUDAAPI cuInit(unsigned) {
-  std::lock_guard<std::recursive_mutex> guard(device_lock());
+  std::lock_guard<DeviceLock> guard(device_lock());
   if (!read_configuration()) return CUDA_ERROR_INVALID_VALUE;
   initialised = true;
   return CUDA_SUCCESS;

@@ -1,11 +1,13 @@
 // What is behind the handles of the driver API. All of it is used with the lock of the device held.
 #pragma once
+#include <condition_variable>
 #include <cuda.h>
 #include <deque>
 #include <functional>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace emulation {
@@ -25,7 +27,20 @@ struct Context {
   std::set<CUmodule> modules;
 };
 
-std::recursive_mutex &device_lock();
+// The lock of the device: recursive, and fair. A thread that launches kernels in a loop must not keep the others out, as a mutex lets it.
+class DeviceLock {
+public:
+  void lock();
+  void unlock();
+
+private:
+  std::mutex guard;
+  std::condition_variable turn;
+  unsigned long long next = 0, serving = 0; // tickets
+  std::thread::id owner;
+  unsigned depth = 0; // how often the owner has locked it
+};
+DeviceLock &device_lock();
 
 // current is the context of the calling thread, or null.
 Context *current();
@@ -37,7 +52,7 @@ public:
   Context *context;
   CUresult refused; // CUDA_SUCCESS, or why the call cannot be made
 private:
-  std::lock_guard<std::recursive_mutex> guard;
+  std::lock_guard<DeviceLock> guard;
 };
 
 // submit adds work to a stream; if work is not late, it happens before submit returns.

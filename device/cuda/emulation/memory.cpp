@@ -14,6 +14,7 @@ constexpr unsigned char poison = 0xff;
 
 static uintptr_t arena_next, arena_end;
 static std::map<uintptr_t, Allocation> allocations; // by address; those that were freed too
+static std::map<void *, size_t> in_use;             // bytes of device memory, by owner
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static size_t room(size_t bytes) { return round_up(bytes ? bytes : 1, alignment); }
@@ -37,6 +38,7 @@ uintptr_t allocate(void *owner, size_t bytes, bool host) {
   std::memset(reinterpret_cast<void *>(start), poison, pages);
   uintptr_t address = start + pages - room(bytes);
   allocations[address] = {address, bytes, owner, host, false};
+  if (!host) in_use[owner] += room(bytes);
   return address;
 }
 
@@ -57,6 +59,7 @@ static bool intact(const Allocation &a) {
 static bool release(Allocation &a) {
   bool good = intact(a);
   a.freed = true;
+  if (!a.host) in_use[a.owner] -= room(a.bytes);
   madvise(reinterpret_cast<void *>(first_page(a)), page_bytes(a), MADV_DONTNEED);
   mprotect(reinterpret_cast<void *>(first_page(a)), page_bytes(a), PROT_NONE);
   return good;
@@ -105,12 +108,7 @@ const char *describe(uintptr_t address) {
   return text;
 }
 
-size_t used(void *owner) {
-  size_t sum = 0;
-  for (auto &[address, a] : allocations)
-    if (!a.freed && !a.host && (!owner || a.owner == owner)) sum += room(a.bytes);
-  return sum;
-}
+size_t used(void *owner) { return in_use[owner]; }
 
 int drop_all(void *owner) {
   int n = 0;
@@ -120,6 +118,7 @@ int drop_all(void *owner) {
       release(a);
       n++;
     }
+  in_use.erase(owner);
   return n;
 }
 } // namespace emulation

@@ -26,7 +26,7 @@ bool pinned(const void *address);
 // describe says where an address is, for a report.
 const char *describe(uintptr_t address);
 
-// used is how much of the devices' memory is allocated by a context (or by all, if it is null).
+// used is how much device memory a context has.
 size_t used(void *owner);
 // drop_all frees what a context still has, and returns how many allocations those were, reporting them.
 int drop_all(void *owner);
