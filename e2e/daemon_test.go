@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // daemons are a coordinator and workers that are started one by one, as on several machines: each with a device and an environment of its own.
@@ -45,16 +46,14 @@ func (d *daemons) worker(name, device string, environment ...string) *daemon {
 func (d *daemons) train(job string, set ...string) (store, shown string) {
 	d.Helper()
 	store = filepath.Join(d.dir, "store")
-	args := []string{"job", "submit", job, "--wait", "--set", "how.store=" + store}
-	for _, s := range set {
-		args = append(args, "--set", s)
-	}
-	id := strings.TrimSpace(output(d.T, append(args, d.flags...)...))
+	args := append([]string{"job", "submit", job, "--wait", "--set", "how.store=" + store}, with(set, d.flags...)...)
+	id := strings.TrimSpace(output(d.T, args...))
 	return store, output(d.T, append([]string{"job", "show", id}, d.flags...)...)
 }
 
 // daemon is a process that runs until the end of the test, if not shorter.
 type daemon struct {
+	t              *testing.T
 	cmd            *exec.Cmd
 	attached, done chan struct{}
 	said           bytes.Buffer // on standard error; whole when done is closed
@@ -62,7 +61,7 @@ type daemon struct {
 
 func (d *daemons) start(environment []string, args ...string) *daemon {
 	d.Helper()
-	p := &daemon{cmd: exec.CommandContext(d.Context(), program, args...), attached: make(chan struct{}), done: make(chan struct{})}
+	p := &daemon{t: d.T, cmd: exec.CommandContext(d.Context(), program, args...), attached: make(chan struct{}), done: make(chan struct{})}
 	p.cmd.Env = slices.Concat(os.Environ(), environment)
 	stderr, err := p.cmd.StderrPipe()
 	noError(d.T, err)
@@ -87,4 +86,16 @@ func (d *daemons) start(environment []string, args ...string) *daemon {
 		}
 	})
 	return p
+}
+
+// end waits until the process ends by itself, and returns the last line that it said, and its exit code.
+func (p *daemon) end() (last string, code int) {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.t.Fatalf("%v does not end", p.cmd.Args)
+	}
+	said := strings.TrimSpace(p.said.String())
+	return said[strings.LastIndexByte(said, '\n')+1:], p.cmd.ProcessState.ExitCode()
 }
