@@ -1,4 +1,4 @@
-# Everything a developer does goes through here; .ci/run is `make test test-s3 lint`. `make help` lists the targets.
+# Everything a developer does goes through here; .ci/run is `make test test-s3 test-cuda lint`. `make help` lists the targets.
 
 # The bits of a result must not depend on the machine that compiled the program: one instruction set for all amd64.
 export GOAMD64 := v1
@@ -88,11 +88,15 @@ gpu-check: build ## write bin/gpu-check.tar.gz: what checks a machine with a GPU
 		go test -c -tags cuda,lean -trimpath -ldflags '-s -w' -o $(CUDA)/gpu-check/conformance ./device/cuda && \
 		scripts/gpu-archive.sh $(BIN) $(CUDA)/gpu-check bin/gpu-check.tar.gz
 
+# Compiled as the program is, so that packages need not be compiled twice; and always run: what go test knows of does not tell when kernels change.
+test-cuda = go test -tags cuda -trimpath -count=1 -timeout 10m
+
 .PHONY: test-cuda
-test-cuda: cuda gpu-check ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation), and gpu-check
+test-cuda: cuda gpu-check ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation), up to whole jobs with bin/ringleader-cuda, and gpu-check
 	toolkit=$$(scripts/cuda-toolkit.sh) && device/cuda/emulation/build.sh $$toolkit $(CUDA)/emulation && \
-		$(call cuda-env,$$toolkit) LD_LIBRARY_PATH=$(CUDA)/emulation RINGLEADER_PLANTED=$(CUDA)/emulation/libplanted.so \
-		go test -tags cuda -timeout 10m ./device/cuda/...
+		export $(call cuda-env,$$toolkit) LD_LIBRARY_PATH=$(CUDA)/emulation \
+			RINGLEADER_PLANTED=$(CUDA)/emulation/libplanted.so RINGLEADER_CUDA=$(CURDIR)/bin/ringleader-cuda && \
+		$(test-cuda) ./device/cuda/... && $(test-cuda) -run Golden ./model && $(test-cuda) -run CUDA ./e2e
 	go test -tags lean -timeout 10m ./device/cpu ./dataset/importer
 	scripts/gpu-check-try.sh bin/gpu-check.tar.gz $(CUDA)/emulation
 

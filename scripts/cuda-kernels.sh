@@ -4,21 +4,24 @@
 #
 #   cuda-kernels.sh TOOLKIT
 set -euo pipefail
-toolkit=$1
+export toolkit=$1
 self=$(realpath "$0")
+export self
 cd "$(dirname "$0")/../device/cuda/kernels"
 mkdir -p built
 shopt -s nullglob
-for kernels in *.cu; do
-  to=built/${kernels%.cu}
+compile() {
+  local kernels=$1 to=built/${1%.cu}
   # Headers are few and small: any of them makes all new.
-  [ -z "$(find "$kernels" ./*.cuh "$self" -newer "$to.fatbin" 2>&1)" ] && continue
+  [ -n "$(find "$kernels" ./*.cuh "$self" -newer "$to.fatbin" 2>&1)" ] || return 0
   echo "nvcc $kernels"
   "$toolkit/bin/nvcc" -fatbin --no-compress -std=c++17 -O3 -fmad=false -Werror all-warnings -Xptxas -v \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90 \
-    "$kernels" -o "$to.fatbin.part" 2>"$to.txt" || { cat "$to.txt" >&2; exit 1; }
+    "$kernels" -o "$to.fatbin.part" 2>"$to.txt" || { cat "$to.txt" >&2; return 1; }
   mv "$to.fatbin.part" "$to.fatbin"
-done
+}
+export -f compile
+printf '%s\0' *.cu | xargs -0 -P "$(nproc)" -I {} bash -c 'compile {}'
 awk '/Compiling entry/ { name = $7; arch = $9 } /spill stores/ { spills = $5 + $9 } /Used .* registers/ { print name, arch, $0, "spilled bytes: " spills }' \
   /dev/null built/*.txt | sed "s/ptxas info *: //; s/'//g" | sort | column -t -l 3
 

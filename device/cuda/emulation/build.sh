@@ -7,23 +7,17 @@ toolkit=$1
 mkdir -p "$2"
 out=$(realpath "$2")
 cd "$(dirname "$0")"
-flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas -I../include -I"$toolkit/include" -I.)
+here=$PWD
+flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas -I"$here/../include" -I"$toolkit/include" -I"$here")
 
 # newer TARGET: something of the source is newer than it.
 newer() { [ ! -e "$1" ] || [ -n "$(find . ../kernels ../include -newer "$1" \( -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name '*.cpp' -o -name '*.sh' \))" ]; }
 newer "$out/libplanted.so" || exit 0
 
 shopt -s nullglob
-for file in *.cpp; do echo "${file%.cpp} $file"; done >"$out/list"
-for file in ../kernels/*.cu; do
-  name=kernels-$(basename "$file" .cu)
-  ./register.sh "$file" >"$out/$name.cpp"
-  echo "$name $out/$name.cpp"
-done >>"$out/list"
-rm -f "$out"/*.o
-while read -r name file; do
-  g++ "${flags[@]}" -DRINGLEADER_EMULATED -c "$file" -o "$out/$name.o"
-done <"$out/list"
+rm -f "$out"/*.o "$out"/*.cpp
+for file in ../kernels/*.cu; do ./register.sh "$file" >"$out/kernels-$(basename "$file" .cu).cpp"; done
+(cd "$out" && printf '%s\0' "$out"/*.cpp "$here"/*.cpp | xargs -0 -P "$(nproc)" -n 1 g++ "${flags[@]}" -DRINGLEADER_EMULATED -c)
 ./stubs.sh "$toolkit/include/cuda.h" >"$out/stubs.c"
 gcc -O1 -fPIC -c "$out/stubs.c" -o "$out/stubs.o"
 g++ -shared -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" "$out"/*.o -ldl -lpthread
