@@ -16,6 +16,7 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce/memlink"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/mem"
+	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/exact"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
@@ -146,6 +147,17 @@ func TestExplain(t *testing.T) {
 	o = outcome{}
 	if o.explain(ctx, g, g.own(&jobError{errors.New("NaN")})); o.failed == nil || o.culprit != "" {
 		t.Errorf("the job's trouble: %+v", o)
+	}
+	full := short(&device.OutOfMemory{Device: "cuda:0", Asked: 3 << 20, Free: 1 << 20, Total: 4 << 20}, shardSettings)
+	o = outcome{}
+	if o.explain(ctx, g, g.own(full)); o.failed != nil || o.culprit != "b" {
+		t.Errorf("too little memory, while others may have enough: %+v", o)
+	}
+	g.size = 1
+	o = outcome{}
+	if o.explain(ctx, g, g.own(full)); o.failed == nil ||
+		o.how != "allocate on cuda:0: asked for 3.0 MiB, free are 1.0 of 4.0 MiB; lower what.users_per_shard, what.model.window or what.negatives, or --lanes of the worker" {
+		t.Errorf("too little memory of the only member: %+v", o)
 	}
 	g.leave(errSuperseded)
 	o = outcome{}
