@@ -148,7 +148,7 @@ func TestUsed(t *testing.T) {
 	if d.Used() != 0 {
 		t.Errorf("%d bytes are used, want 0", d.Used())
 	}
-	if _, err := d.Malloc(1 << 60); err == nil || !strings.Contains(err.Error(), "asked for 1099511627776 MiB, free are") {
+	if _, err := d.Malloc(1 << 60); err == nil || !strings.Contains(err.Error(), "asked for 1099511627776.0 MiB, free are") {
 		t.Errorf("an impossible allocation: %v", err)
 	}
 	if err := d.Close(); err != nil {

@@ -87,7 +87,7 @@ func TestLost(t *testing.T) {
 			t.Errorf("after %d operators: %v", i+1, err)
 		}
 	}
-	if err := l.Sync(); err == nil || !strings.HasPrefix(err.Error(), "run Add on cuda:0: launch add of 1 x 1 blocks: the driver says ") || !strings.Contains(err.Error(), "the device is lost to this process") {
+	if err := l.Sync(); err == nil || !strings.HasPrefix(err.Error(), "run Add on cuda:0: launch add of 2 x 1 blocks: the driver says ") || !strings.Contains(err.Error(), "the device is lost to this process") {
 		t.Errorf("the lane's error is %v", err)
 	}
 	if _, err := d.Malloc(8); err == nil {
