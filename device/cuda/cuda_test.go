@@ -9,13 +9,20 @@ import (
 	"github.com/ringleader-dev/ringleader/device/devicetest"
 )
 
-func open(t testing.TB) device.Device {
-	t.Helper()
-	d, err := Open(0, Options{Lanes: 2})
-	if err != nil {
-		t.Fatal(err)
+// opener opens devices of one kind.
+func opener(o Options) func(t testing.TB) device.Device {
+	return func(t testing.TB) device.Device {
+		t.Helper()
+		o.Lanes = 2
+		d, err := Open(0, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
 	}
-	return d
 }
 
-func TestDevice(t *testing.T) { devicetest.Run(t, open) }
+// TestDevice multiplies with cuBLASLt if that can be opened; make test-cuda sees to it.
+func TestDevice(t *testing.T) { devicetest.Run(t, opener(Options{})) }
+
+func TestOwnProducts(t *testing.T) { devicetest.Run(t, opener(Options{OwnProducts: true})) }

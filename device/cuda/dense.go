@@ -7,8 +7,11 @@ import "github.com/ringleader-dev/ringleader/device"
 // tile is the side of a product's tiles.
 const tile = 64
 
-// product queues dst = alpha*op(a)*op(b) + beta*dst of checked operands.
+// product queues dst = alpha*op(a)*op(b) + beta*dst of checked operands, with cuBLASLt if that can.
 func (o op) product(dst device.Mat, alpha float32, a device.Mat, transA bool, b device.Mat, transB bool, beta float32) {
+	if o.multiply(dst, alpha, a, transA, b, transB, beta) {
+		return
+	}
 	inner, aRows, aInners, bCols, bInners := a.Cols, a.Stride, 1, 1, b.Stride
 	if transA {
 		inner, aRows, aInners = a.Rows, 1, a.Stride

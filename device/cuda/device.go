@@ -12,6 +12,7 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/device/cuda/blaslt"
 )
 
 // gpu is one GPU.
@@ -26,6 +27,8 @@ type gpu struct {
 	peak        atomic.Int64 // the most that were afterwards
 
 	lost atomic.Bool // the driver fails for good: nothing can be given back any more
+	library     *blaslt.Library // nil: products are kernels of this package
+	products    string          // what multiplies, for people
 
 	mu     sync.Mutex
 	sizes  map[uintptr]int // what is allocated
@@ -50,7 +53,21 @@ func List() ([]Info, error) {
 	return all, nil
 }
 
+// describe opens the GPU, too, as only that tells what it computes with.
 func describe(ordinal int) (Info, error) {
+	info, err := hardware(ordinal)
+	if err != nil {
+		return Info{}, err
+	}
+	d, err := Open(ordinal, Options{})
+	if err != nil {
+		return Info{}, err
+	}
+	info.Class, info.Products = d.Class(), Products(d)
+	return info, d.Close()
+}
+
+func hardware(ordinal int) (Info, error) {
 	dev, err := cu.GetDevice(ordinal)
 	if err != nil {
 		return Info{}, err
@@ -58,7 +75,7 @@ func describe(ordinal int) (Info, error) {
 	model, err1 := dev.Name()
 	major, minor, err2 := dev.ComputeCapability()
 	bytes, err3 := dev.TotalMem()
-	return Info{nameOf(ordinal), model, fmt.Sprintf("sm_%d%d", major, minor), bytes}, errors.Join(err1, err2, err3)
+	return Info{Name: nameOf(ordinal), Model: model, Arch: fmt.Sprintf("sm_%d%d", major, minor), Bytes: bytes}, errors.Join(err1, err2, err3)
 }
 
 func nameOf(ordinal int) string { return fmt.Sprintf("cuda:%d", ordinal) }
@@ -75,7 +92,7 @@ func Open(ordinal int, o Options) (device.Device, error) {
 	if ordinal < 0 || ordinal >= n {
 		return nil, fmt.Errorf("open %s: this machine has %d GPUs, counted from 0", nameOf(ordinal), n)
 	}
-	info, err := describe(ordinal)
+	info, err := hardware(ordinal)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", nameOf(ordinal), err)
 	}
@@ -86,7 +103,7 @@ func Open(ordinal int, o Options) (device.Device, error) {
 	if d.ctx, err = d.dev.RetainPrimaryCtx(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d.name, err)
 	}
-	if err := d.within(d.load); err != nil {
+	if err := d.within(func() error { return errors.Join(d.load(), d.openProducts(o.OwnProducts)) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", d.name, err), d.release())
 	}
 	if d.before, err = d.inUse(); err != nil {
@@ -108,7 +125,8 @@ func (d *gpu) within(f func() error) error {
 // Name is "cuda:0" or another number.
 func (d *gpu) Name() string { return d.name }
 
-// Class is, for example, "cuda/sm_90/9f3a1c20"; the last word is a hash of the kernels as they were compiled.
+// Class is, for example, "cuda/sm_90/9f3a1c20/cublaslt-13.1.0/132sm": after the architecture a hash of the kernels as they were compiled, and what chooses the
+// algorithms of products unless they are kernels of this package, too.
 func (d *gpu) Class() string { return d.class }
 
 // Lanes is how many shards the device computes at a time.
@@ -154,6 +172,9 @@ func (d *gpu) release() error {
 			errs = append(errs, cu.MemFree(cu.DevicePtr(addr)))
 		}
 		clear(d.sizes)
+		if d.library != nil {
+			errs = append(errs, d.library.Close())
+		}
 		for _, m := range d.modules {
 			errs = append(errs, m.Unload())
 		}

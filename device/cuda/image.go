@@ -49,7 +49,7 @@ func eachImage(f func(name, image string) error) error {
 var kernelNames = map[string][]string{
 	"attention.fatbin": {"attention_lse", "attention", "attention_mean", "attention_backward_q", "attention_backward_kv"},
 	"gather.fatbin":    {"gather", "scatter_add"},
-	"gemm.fatbin":      {"gemm"},
+	"gemm.fatbin":      {"gemm", "to_bfloat16"},
 	"linear.fatbin":    {"add_bias", "gelu", "add_residual", "scale_by", "add", "dropout", "clear", "column_sums"},
 	"loss.fatbin":      {"loss_partition", "loss_band", "loss_users", "loss_items", "loss_positives", "loss_spread", "loss_sum"},
 	"norm.fatbin":      {"layer_norm", "layer_norm_backward", "layer_norm_weights", "l2_norm", "l2_norm_backward"},

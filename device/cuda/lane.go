@@ -11,6 +11,7 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/ringleader-dev/ringleader/device"
+	"github.com/ringleader-dev/ringleader/device/cuda/blaslt"
 )
 
 // stagingBytes is the pinned memory of a lane: what is uploaded goes through it, so that the caller's memory is free at once and the copy needs no wait.
@@ -31,6 +32,9 @@ type lane struct {
 	scratch uintptr // on the device; grows, and is reused by every operator
 	room    int     // bytes of scratch
 	taken   int     // of them, by the operator that runs
+
+	plans     map[blaslt.Shape]*blaslt.Plan // nil: cuBLASLt has none
+	workspace uintptr                       // of its products
 }
 
 var _ device.Lane = (*lane)(nil)
@@ -52,7 +56,8 @@ func (l *lane) open() (err error) {
 // release gives back what open took; the context is current.
 func (l *lane) release() error {
 	var errs []error
-	for _, addr := range []uintptr{l.bad, l.scratch} {
+	l.dropPlans()
+	for _, addr := range []uintptr{l.bad, l.scratch, l.workspace} {
 		if addr != 0 {
 			errs = append(errs, cu.MemFree(cu.DevicePtr(addr)))
 		}
@@ -60,7 +65,7 @@ func (l *lane) release() error {
 	if l.staging != nil {
 		errs = append(errs, cu.MemFreeHost(unsafe.Pointer(&l.staging[0])))
 	}
-	l.bad, l.scratch, l.room, l.staging = 0, 0, 0, nil
+	l.bad, l.scratch, l.workspace, l.room, l.staging = 0, 0, 0, 0, nil
 	return errors.Join(append(errs, l.stream.Destroy())...)
 }
 

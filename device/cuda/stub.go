@@ -16,3 +16,6 @@ func Open(int, Options) (device.Device, error) { return nil, errBuild }
 
 // List fails: the backend is not in this build.
 func List() ([]Info, error) { return nil, errBuild }
+
+// Products is empty: no device is of this backend.
+func Products(device.Device) string { return "" }

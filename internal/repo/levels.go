@@ -16,11 +16,12 @@ var floors = map[string]int{
 	"internal/...":            0,
 	"checkpoints/safetensors": 0, // a file format, which data sets use too
 
-	"device":            1,
-	"allreduce":         1,
-	"checkpoints":       1,
-	"dataset":           1,
-	"coordinator/state": 1,
+	"device":             1,
+	"allreduce":          1,
+	"checkpoints":        1,
+	"dataset":            1,
+	"coordinator/state":  1,
+	"device/cuda/blaslt": 1, // a library's calls
 
 	"model":                    2,
 	"coordinator/schedule":     2,

@@ -19,3 +19,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) gemm(float *c, int64_t ldc,
       c[r * ldc + q] = beta == 0 ? v : v + beta * c[r * ldc + q];
     }
 }
+
+// to = x rounded to bfloat16: operands for a library that reads them so. A thread takes an element, grid (rows, ceil(cols/256)). Elements do not depend on one
+// another: deterministic.
+extern "C" __global__ void __launch_bounds__(256) to_bfloat16(uint16_t *to, int64_t ldt, const float *x, int64_t ldx, int64_t cols) {
+  int64_t r = blockIdx.x, c = static_cast<int64_t>(blockIdx.y) * 256 + threadIdx.x;
+  if (c < cols) to[r * ldt + c] = static_cast<uint16_t>(__float_as_uint(half_of(x[r * ldx + c], true)) >> 16);
+}
