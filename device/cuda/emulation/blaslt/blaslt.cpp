@@ -1,6 +1,8 @@
 // libcublasLt.so.13 of the emulated device: the calls of ../../blaslt/abi.h as plain loops, queued on the device's streams. What it is told wrongly is reported.
 #include "../../blaslt/abi.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -15,7 +17,7 @@ enum { NOT_INITIALIZED = 1 };
 struct Handle {};
 struct Description {
   int compute, scale;
-  std::map<int, int32_t> set;
+  std::map<int, int32_t> set{};
 };
 struct Layout {
   int type;
@@ -25,7 +27,7 @@ struct Layout {
 };
 struct Preference {
   uint64_t workspace = 0;
-  std::map<int, uint32_t> set;
+  std::map<int, uint32_t> set{};
 };
 
 // Handles, and what else was created and not destroyed.
@@ -63,7 +65,7 @@ float element(const void *at, size_t i, int type) {
   if (type == LT_R_32F) return static_cast<const float *>(at)[i];
   uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t *>(at)[i]) << 16;
   float x;
-  return __builtin_memcpy(&x, &bits, sizeof x), x;
+  return std::memcpy(&x, &bits, sizeof x), x;
 }
 
 // gathered is a matrix, or its transpose, column after column.
