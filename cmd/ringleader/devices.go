@@ -65,7 +65,7 @@ func newDevices() *cobra.Command {
 				return err
 			}
 			for _, g := range gpus {
-				fmt.Fprintf(out, "%-8s %s, %s, %d MiB\n", g.Name, g.Model, g.Arch, g.Bytes>>20)
+				fmt.Fprintf(out, "%-8s %s, %s, %d MiB, numerics class %s, products by %s\n", g.Name, g.Model, g.Arch, g.Bytes>>20, g.Class, g.Products)
 			}
 			return nil
 		},

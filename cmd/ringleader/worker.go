@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/device/cuda"
 	"github.com/ringleader-dev/ringleader/internal/atomicfile"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/worker"
@@ -58,7 +59,10 @@ func newWorker() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, dev.Close()) }()
-			cfg := worker.Config{OpenStore: openStore}
+			cfg := worker.Config{OpenStore: openStore, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+			if products := cuda.Products(dev); products != "" {
+				cfg.Log.Info("device", "name", dev.Name(), "class", dev.Class(), "products", products)
+			}
 			var made *troubles
 			listen := func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 			if o.troubled {
@@ -81,7 +85,7 @@ func newWorker() *cobra.Command {
 			}
 			cfg.ID, cfg.Host, cfg.Coordinators, cfg.Token = ringleader.WorkerID(o.id), host, cluster.coordinators, token
 			cfg.Listener, cfg.Advertise, cfg.Dir, cfg.Device = listener, o.advertise, o.cache, dev
-			cfg.Evaluate, cfg.Libraries, cfg.Program, cfg.Log = evaluateBeside(dev), libraries(), version, slog.New(slog.NewTextHandler(os.Stderr, nil))
+			cfg.Evaluate, cfg.Libraries, cfg.Program = evaluateBeside(dev), libraries(), version
 			ctx := cmd.Context()
 			if o.supervised {
 				s := newSupervised(ctx, os.Stdin, os.Stdout, o.hold, made)

@@ -26,9 +26,9 @@ type gpu struct {
 	before      int64        // bytes that were in use when the device was opened
 	peak        atomic.Int64 // the most that were afterwards
 
-	lost atomic.Bool // the driver fails for good: nothing can be given back any more
-	library     *blaslt.Library // nil: products are kernels of this package
-	products    string          // what multiplies, for people
+	lost     atomic.Bool     // the driver fails for good: nothing can be given back any more
+	library  *blaslt.Library // nil: products are kernels of this package
+	products string          // what multiplies, for people
 
 	mu     sync.Mutex
 	sizes  map[uintptr]int // what is allocated

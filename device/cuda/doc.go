@@ -4,8 +4,9 @@
 // A lane is a stream: operators are queued and run in order behind the caller's back, and no operator waits for the device but those that return something.
 // What a lane wrote may be read by another one after Sync.
 //
-// What decides the bits of a result: the kernels and how they were compiled, which the class names with the GPU's architecture. No bit of theirs depends on the size of
-// the GPU: grids are functions of shapes. Products are cuBLASLt's where that is there (blaslt), and then the class names its version and the number of multiprocessors too.
+// What decides the bits of a result: the kernels and how they were compiled, which the class names with the GPU's architecture. No bit of theirs depends on
+// the size of the GPU: grids are functions of shapes. Products are cuBLASLt's where that is there (package blaslt); then the class names its version too, and
+// the number of multiprocessors.
 package cuda
 
 // Options choose how a device computes.
