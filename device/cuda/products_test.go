@@ -123,3 +123,34 @@ func TestLateProducts(t *testing.T) {
 		}
 	})
 }
+
+// The emulated library looks where a product reads and writes, as it looks after kernels.
+func TestProductBeyond(t *testing.T) {
+	if os.Getenv("RINGLEADER_PLANTED") == "" {
+		t.Skip("RINGLEADER_PLANTED is not set: only the emulated device finds every access beyond its memory")
+	}
+	for name, beyond := range map[string]int{"a": 0, "b": 1, "c": 2} {
+		t.Run(name, func(t *testing.T) {
+			d := opener(Options{})(t)
+			defer d.Close() // the device is lost
+			l, err := d.NewLane(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var m [3]device.Mat
+			for i := range m {
+				buf, err := device.Alloc[float32](d, 64*64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m[i] = device.Matrix(buf, 64, 64)
+			}
+			m[beyond].Data.Addr += 4
+			l.MatMul(m[2], 1, m[0], false, m[1], false, 0)
+			if err := l.Sync(); !errors.Is(err, cu.IllegalAddress) && (err == nil || !strings.Contains(err.Error(), "EXECUTION_FAILED")) {
+				t.Errorf("a matrix reaches 4 bytes too far, and the lane's error is %v", err)
+			}
+		})
+	}
+}
