@@ -92,9 +92,9 @@ func (o op) multiply(dst device.Mat, alpha float32, a device.Mat, transA bool, b
 	if o.l.dev.library == nil || !o.OK() || dst.Rows == 0 || dst.Cols == 0 || inner == 0 {
 		return false
 	}
-	s := blaslt.Shape{Rows: dst.Rows, Cols: dst.Cols, Inner: inner, StrideA: a.Stride, StrideB: b.Stride, StrideC: dst.Stride, TransA: transA, TransB: transB, BFloat16: o.l.half}
-	if s.BFloat16 {
-		s.StrideA, s.StrideB = halfStride(a), halfStride(b)
+	s := blaslt.Shape{Rows: dst.Rows, Cols: dst.Cols, Inner: inner, StrideA: a.Stride, StrideB: b.Stride, StrideC: dst.Stride, TransA: transA, TransB: transB}
+	if o.l.half {
+		s.BFloat16, s.StrideA, s.StrideB = true, halfStride(a), halfStride(b)
 	}
 	p := o.plan(s)
 	if p == nil {

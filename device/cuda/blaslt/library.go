@@ -10,6 +10,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unsafe"
 )
 
@@ -25,7 +26,7 @@ type Library struct {
 
 // Open opens the first version that is there and can use the GPU whose context is current. The error says of each why not.
 func Open() (*Library, error) {
-	var errs []error
+	var whyNot []string
 	for _, file := range files {
 		l, err := open(file)
 		if err == nil {
@@ -34,9 +35,9 @@ func Open() (*Library, error) {
 			}
 			C.free(unsafe.Pointer(l.calls))
 		}
-		errs = append(errs, err)
+		whyNot = append(whyNot, err.Error())
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.New(strings.Join(whyNot, "; "))
 }
 
 // open finds the calls of a library. They stay in memory of C, where plans keep their address.
@@ -46,7 +47,7 @@ func open(file string) (*Library, error) {
 	calls := (*C.struct_lt_calls)(C.calloc(1, C.sizeof_struct_lt_calls))
 	if why := C.lt_open(name, calls); why != nil {
 		C.free(unsafe.Pointer(calls))
-		return nil, fmt.Errorf("open %s: %s", file, C.GoString(why))
+		return nil, fmt.Errorf("open %s: %s", file, strings.TrimPrefix(C.GoString(why), file+": "))
 	}
 	return &Library{file: file, calls: calls}, nil
 }
