@@ -149,7 +149,7 @@ func (o *checkpointBench) run(ctx context.Context) (_ *checkpointReport, err err
 
 // stall measures the copy of a state that training waits for, and returns it.
 func (o *checkpointBench) stall(r *checkpointReport) (_ *checkpoints.State, err error) {
-	dev, err := openDevice("cpu", "", 1)
+	dev, err := openDevice("cpu", "", false, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (o *stepOptions) check() error {
 }
 
 func (o *stepOptions) run(ctx context.Context, flags *benchFlags) (_ *benchReport, err error) {
-	inner, err := openDevice(o.device, "", flags.threads)
+	inner, err := openDevice(o.device, "", false, flags.threads)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (f *benchFlags) train(ctx context.Context, what job.What, data string) (_ *
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeData()) }()
-	inner, err := openDevice("cpu", what.ISA, f.threads)
+	inner, err := openDevice("cpu", what.ISA, false, f.threads)
 	if err != nil {
 		return nil, err
 	}

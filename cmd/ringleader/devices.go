@@ -15,9 +15,15 @@ import (
 // deviceNames is what --device may be.
 const deviceNames = "cpu, or cuda:0, cuda:1, ... (see `ringleader devices`)"
 
+// ownProductsUsage is what --own-products does.
+const ownProductsUsage = "multiply on a GPU with kernels of this program also where cuBLASLt is there, so that unlike machines give the same bits"
+
 // openDevice opens what --device names.
-func openDevice(name, isa string, lanes int) (device.Device, error) {
+func openDevice(name, isa string, ownProducts bool, lanes int) (device.Device, error) {
 	if name == "cpu" {
+		if ownProducts {
+			return nil, withCode(exitUsage, fmt.Errorf("--own-products: it is about GPUs; --device is %q", name))
+		}
 		dev, err := cpu.Open(cpu.Options{Lanes: lanes, ISA: isa})
 		return dev, withCode(exitUsage, err)
 	}
@@ -28,7 +34,7 @@ func openDevice(name, isa string, lanes int) (device.Device, error) {
 	if isa != "" {
 		return nil, withCode(exitUsage, fmt.Errorf("--isa %q: it caps what a CPU computes with; --device is %q", isa, name))
 	}
-	dev, err := cuda.Open(ordinal, cuda.Options{Lanes: lanes})
+	dev, err := cuda.Open(ordinal, cuda.Options{Lanes: lanes, OwnProducts: ownProducts})
 	if err != nil {
 		return nil, withCode(exitUsage, fmt.Errorf("--device %q: %w", name, err))
 	}

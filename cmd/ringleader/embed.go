@@ -21,7 +21,7 @@ import (
 // embedFlags are the flags of embed.
 type embedFlags struct {
 	checkpoint, data, out, from, asOf, device, isa, json string
-	full                                                 bool
+	full, ownProducts                                    bool
 	threads, partUsers                                   int
 }
 
@@ -63,6 +63,7 @@ func newEmbed() *cobra.Command {
 	f.IntVar(&e.partUsers, "part-users", serving.PartUsers, "users of the data set in one file; an interrupted run loses one file at most")
 	f.StringVar(&e.device, "device", "cpu", "what to compute on: "+deviceNames)
 	f.StringVar(&e.isa, "isa", "", "cap on the instruction set, so that unlike machines give the same bits: avx2, avx512, avx512_bf16, amx (default: the best there is)")
+	f.BoolVar(&e.ownProducts, "own-products", false, ownProductsUsage)
 	f.StringVar(&e.json, "json", "", "write the report to this file; - is standard output")
 	for _, required := range []string{"checkpoint", "data", "out"} {
 		must(cmd.MarkFlagRequired(required))
@@ -93,7 +94,7 @@ func (e *embedFlags) run(ctx context.Context, errs io.Writer) (_ *serving.Report
 	if d := ds.Meta().Digest; d != spec.What.DataDigest {
 		fmt.Fprintf(errs, "ringleader: note: the checkpoint was trained on data set %s, this is %s\n", spec.What.DataDigest, d)
 	}
-	dev, err := openDevice(e.device, e.isa, 0)
+	dev, err := openDevice(e.device, e.isa, e.ownProducts, 0)
 	if err != nil {
 		return nil, err
 	}

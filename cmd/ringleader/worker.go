@@ -26,7 +26,7 @@ func newWorker() *cobra.Command {
 	var o struct {
 		dir, cache, id, device, bind, advertise, isa string
 		lanes                                        int
-		insecure, supervised, troubled               bool
+		insecure, supervised, troubled, ownProducts  bool
 		hold                                         []int64
 		wire                                         string
 	}
@@ -54,7 +54,7 @@ func newWorker() *cobra.Command {
 					return err
 				}
 			}
-			dev, err := openDevice(o.device, o.isa, o.lanes)
+			dev, err := openDevice(o.device, o.isa, o.ownProducts, o.lanes)
 			if err != nil {
 				return err
 			}
@@ -112,6 +112,7 @@ func newWorker() *cobra.Command {
 	f.StringVar(&o.bind, "bind", "127.0.0.1:0", "address to listen on for other workers")
 	f.StringVar(&o.advertise, "advertise", "", "address under which other workers reach this one (default: the bound one)")
 	f.StringVar(&o.isa, "isa", "", "cap on the instruction set, so that unlike machines give the same bits: avx2, avx512, avx512_bf16, amx (default: the best there is)")
+	f.BoolVar(&o.ownProducts, "own-products", false, ownProductsUsage)
 	f.IntVar(&o.lanes, "lanes", 0, "shards computed at a time (default: one for each CPU)")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")
 	f.BoolVar(&o.supervised, "supervised", false, "")
