@@ -93,21 +93,21 @@ test-cuda = go test -tags cuda -trimpath -count=1 -timeout 10m
 
 .PHONY: test-cuda
 test-cuda: cuda gpu-check ## run the tests of the CUDA backend on the emulated device (device/cuda/emulation), up to whole jobs with bin/ringleader-cuda, and gpu-check
-	toolkit=$$(scripts/cuda-toolkit.sh) && scripts/cublaslt.sh --installed $$toolkit && device/cuda/emulation/build.sh $$toolkit $(CUDA)/emulation && \
+	toolkit=$$(scripts/cuda-toolkit.sh) && device/cuda/emulation/build.sh $$toolkit $(CUDA)/emulation && \
 		export $(call cuda-env,$$toolkit) LD_LIBRARY_PATH=$(CUDA)/emulation \
 			RINGLEADER_PLANTED=$(CUDA)/emulation/libplanted.so RINGLEADER_CUDA=$(CURDIR)/bin/ringleader-cuda && \
 		$(test-cuda) ./device/cuda/... && $(test-cuda) -run Golden ./model && $(test-cuda) -run CUDA ./e2e
 	go test -tags lean -timeout 10m ./device/cpu ./dataset/importer
 	scripts/gpu-check-try.sh bin/gpu-check.tar.gz $(CUDA)/emulation
 
+.PHONY: lint
+lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current
+	TOOLS=$(TOOLS) scripts/lint.sh
+
 .PHONY: test-cublaslt
 test-cublaslt: deps ## compare the calls of cuBLASLt with its headers and libraries, versions 12 and 13; no GPU is needed; 1 GB to fetch, once
 	toolkit=$$(scripts/cuda-toolkit.sh) && libraries=$$(scripts/cublaslt.sh $$toolkit) && for library in $$libraries; do \
 		LD_LIBRARY_PATH=$$library go test -tags cuda -count=1 -v ./device/cuda/blaslt || exit 1; done
-
-.PHONY: lint
-lint: deps tools ## check format, go vet, staticcheck, protocol rules, and that generated code is current
-	TOOLS=$(TOOLS) scripts/lint.sh
 
 .PHONY: tools
 tools: $(TOOLS)/.stamp ## build the development tools (buf, staticcheck, the generators); some minutes the first time

@@ -146,7 +146,7 @@ func lossTolerance(dtype string) float64 {
 }
 
 func (o *lossBench) run(ctx context.Context, flags *benchFlags) (_ *lossReport, err error) {
-	dev, err := openDevice(o.device, "", flags.threads)
+	dev, err := openDevice(o.device, "", false, flags.threads)
 	if err != nil {
 		return nil, err
 	}

@@ -104,14 +104,8 @@ func (o op) multiply(dst device.Mat, alpha float32, a device.Mat, transA bool, b
 	if s.BFloat16 {
 		atA, atB = o.halves(a, b)
 	}
-	if !o.OK() {
-		return true
-	}
 	stream := unsafe.Pointer(o.l.stream.C())
-	err := o.l.dev.within(func() error { return p.Run(stream, dst.Data.Addr, alpha, atA, atB, beta, o.l.workspace) })
-	if err != nil {
-		o.Fail("product of %d x %d x %d: %w", s.Rows, s.Cols, s.Inner, err)
-	}
+	o.queue(func() error { return p.Run(stream, dst.Data.Addr, alpha, atA, atB, beta, o.l.workspace) })
 	return true
 }
 

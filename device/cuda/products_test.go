@@ -17,7 +17,7 @@ import (
 // withLibrary is a device that multiplies with cuBLASLt. On the emulated device that must be there.
 func withLibrary(t *testing.T) *gpu {
 	t.Helper()
-	d := opener(Options{})(t).(*gpu)
+	d := open(t).(*gpu)
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -73,7 +73,7 @@ func multiplied(t *testing.T, d device.Device, again int, between func(l *lane))
 // Products of cuBLASLt have other bits, which the class tells.
 func TestClass(t *testing.T) {
 	with := withLibrary(t)
-	without := opener(Options{OwnProducts: true})(t)
+	without := openWith(t, Options{OwnProducts: true})
 	defer without.Close()
 	if prefix := without.Class() + "/cublaslt-"; !strings.HasPrefix(with.Class(), prefix) || !strings.HasSuffix(with.Class(), "sm") {
 		t.Errorf("with cuBLASLt the class is %s: want it to begin with %s and to end with the number of multiprocessors", with.Class(), prefix)
@@ -131,7 +131,7 @@ func TestProductBeyond(t *testing.T) {
 	}
 	for name, beyond := range map[string]int{"a": 0, "b": 1, "c": 2} {
 		t.Run(name, func(t *testing.T) {
-			d := opener(Options{})(t)
+			d := open(t)
 			defer d.Close() // the device is lost
 			l, err := d.NewLane(nil)
 			if err != nil {
@@ -153,4 +153,28 @@ func TestProductBeyond(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A device that is lost in a product is lost as in a kernel.
+func TestLostInProduct(t *testing.T) {
+	if os.Getenv("RINGLEADER_PLANTED") == "" {
+		t.Skip("RINGLEADER_PLANTED is not set: only the emulated device fails when it is told to")
+	}
+	t.Setenv("RINGLEADER_EMULATION", "fail=1")
+	d := open(t)
+	l, err := d.NewLane(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf, err := device.Alloc[float32](d, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := device.Matrix(buf, 8, 8)
+	l.MatMul(m, 1, m, false, m, false, 0)
+	if err := l.Sync(); err == nil || !strings.Contains(err.Error(), "EXECUTION_FAILED") || !strings.Contains(err.Error(), "the device is lost") {
+		t.Errorf("the lane's error is %v", err)
+	}
+	_ = l.Close() // of a lost device nothing is to be expected
+	_ = d.Close()
 }

@@ -1,6 +1,6 @@
 //go:build ignore
 
-// abi.h against NVIDIA's header: it compiles if they agree. scripts/cublaslt-header.sh compiles it.
+// abi.h against NVIDIA's header: it compiles if they agree. scripts/cublaslt.sh compiles it, and ../emulation/build.sh if the toolkit has the header.
 #include <cublasLt.h>
 #include <type_traits>
 

@@ -23,5 +23,6 @@ gcc -O1 -fPIC -c "$out/stubs.c" -o "$out/stubs.o"
 g++ -shared -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" "$out"/*.o -ldl -lpthread
 ln -sf libcuda.so.1 "$out/libcuda.so"
 g++ "${flags[@]}" -shared -Wl,-soname,libcublasLt.so.13 blaslt/blaslt.cpp -o "$out/libcublasLt.so.13" -L"$out" -lcuda
+[ ! -e "$toolkit/include/cublasLt.h" ] || g++ -std=c++17 -fsyntax-only -I"$toolkit/include" ../blaslt/header_check.cpp
 ./register.sh planted/planted.cu >"$out/planted.cpp"
 g++ "${flags[@]}" -DRINGLEADER_EMULATED -shared "$out/planted.cpp" -o "$out/libplanted.so" -L"$out" -lcuda

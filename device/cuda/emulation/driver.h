@@ -60,6 +60,8 @@ CUresult submit(Context *context, CUstream stream, Work work);
 // finish does all work of a stream, or all of a context; step does one piece, and tells whether there was any.
 CUresult finish(Context *context, CUstream stream);
 CUresult finish_all(Context *context);
+// fails counts a launch, and tells whether the configuration wants the device to be lost with it.
+bool fails(Context *context, const char *launch);
 } // namespace emulation
 
 // CUDA's opaque types.

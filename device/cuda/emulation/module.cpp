@@ -46,6 +46,12 @@ static size_t image_bytes(const void *image) {
   return fat.magic == 0xba55ed50 ? fat.header + fat.body : 0;
 }
 
+bool fails(Context *context, const char *launch) {
+  if (!context->launches_to_failure || --context->launches_to_failure > 0) return false;
+  report("launch of %s fails, as RINGLEADER_EMULATION says", launch);
+  return context->broken = CUDA_ERROR_UNKNOWN, true;
+}
+
 static CUresult add_module(Context *context, CUmodule *module, std::string image, void *library) {
   *module = new CUmod_st{std::move(image), library, {}};
   context->modules.insert(*module);
@@ -149,10 +155,7 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned
     report("launch of %s (%ux%ux%u blocks of %ux%ux%u threads, %u bytes): %s", f->kernel->name, gx, gy, gz, bx, by, bz, shared, why);
     return CUDA_ERROR_INVALID_VALUE;
   }
-  if (call.context->launches_to_failure && --call.context->launches_to_failure == 0) {
-    report("launch of %s fails, as RINGLEADER_EMULATION says", f->kernel->name);
-    return call.context->broken = CUDA_ERROR_UNKNOWN;
-  }
+  if (fails(call.context, f->kernel->name)) return call.context->broken;
   Kernel *kernel = f->kernel;
   std::shared_ptr<void> arguments(kernel->pack(parameters), kernel->drop);
   return submit(call.context, stream, [=] { return run_grid(kernel->name, {kernel->call, arguments.get()}, grid, block, shared); });

@@ -173,6 +173,7 @@ LT int cublasLtMatmul(void *, void *desc, const void *alpha, const void *a, void
   const void *addresses[] = {a, b, c, d};
   for (int i = 0; i < 4; i++)
     if (reinterpret_cast<uintptr_t>(addresses[i]) % algorithm->data[1 + i]) return wrong("an address that is not aligned as was promised");
+  if (fails(call.context, "a product")) return LT_EXECUTION_FAILED;
   float x = *static_cast<const float *>(alpha), y = *static_cast<const float *>(beta);
   auto result = submit(call.context, static_cast<CUstream>(stream), [=] {
     auto in = [](const void *at, size_t bytes, const char *what) { return within(reinterpret_cast<uintptr_t>(at), bytes, what); };
