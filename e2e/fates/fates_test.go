@@ -195,7 +195,7 @@ func deviceBreaks(c *cluster) *rpcpb.JobInfo {
 	c.at(5, w0, w1)
 	dev.broken.Store(true)
 	c.goOn(5, w0, w1)
-	if err := <-w1.ended; !errors.Is(err, errBroken) {
+	if err := <-w1.ended; !errors.Is(err, errBroken) || !errors.As(err, new(*worker.DeviceError)) {
 		c.Errorf("the worker with the broken device ended with %v", err)
 	}
 	j, _ = c.succeed(j)
