@@ -40,6 +40,8 @@ type Config struct {
 
 	Log *slog.Logger // nil: nothing is logged
 
+	// Now is the clock of this machine, which may be wrong: nothing that is decided depends on more than how it goes on. nil: time.Now.
+	Now func() time.Time
 	// Listen and Dial replace TCP, in tests and in clusters within one process. nil: TCP.
 	Listen func(addr string) (net.Listener, error)
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
@@ -123,6 +125,9 @@ func (c Config) advertise() string {
 func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Listen == nil {
 		c.Listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }

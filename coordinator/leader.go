@@ -77,7 +77,7 @@ func (c *Coordinator) leadOnce() (again bool) {
 		return false
 	}
 	l := &leadership{
-		c: c, term: term, since: time.Now(), events: make(chan event, maxEvents), done: make(chan struct{}),
+		c: c, term: term, since: c.cfg.Now(), events: make(chan event, maxEvents), done: make(chan struct{}),
 		sessions: map[string]*session{}, workers: map[string]schedule.Worker{}, progress: map[string]*rpcpb.Progress{},
 		marked: map[string]mark{}, gathering: map[string]*gathering{}, slow: map[pace]bool{},
 	}
@@ -115,7 +115,7 @@ func (l *leadership) run() (again bool, err error) {
 			}
 		case <-applied:
 		case <-tick.C:
-			l.bench.Expire(time.Now(), l.over)
+			l.bench.Expire(l.c.cfg.Now(), l.over)
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (l *leadership) post(ctx context.Context, e event) bool {
 // plan decides until nothing more follows. What the state refuses (a plan may be outdated by a moment) is planned again later.
 func (l *leadership) plan() error {
 	for range 8 {
-		d := schedule.Plan(time.Now(), l.view(), l.c.cfg.Policy)
+		d := schedule.Plan(l.c.cfg.Now(), l.view(), l.c.cfg.Policy)
 		l.asks, l.notes, l.prepares = d.Asks, d.Notes, d.Prepares
 		out, err := l.c.propose(d.Commands...)
 		if err != nil {
@@ -168,7 +168,7 @@ func (l *leadership) plan() error {
 			}
 			applied = true
 			if g := d.Commands[i].GetGenerationCreated(); g != nil {
-				l.bench.Blame(time.Now(), g.JobId, d.Blamed[g.JobId])
+				l.bench.Blame(l.c.cfg.Now(), g.JobId, d.Blamed[g.JobId])
 			}
 		}
 		l.tidy()

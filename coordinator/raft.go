@@ -42,7 +42,7 @@ func (c *Coordinator) propose(cmds ...*logpb.Command) ([]outcome, error) {
 	var futures []raft.ApplyFuture
 	for _, cmd := range cmds {
 		if cmd.TimeMs == 0 {
-			cmd.TimeMs = time.Now().UnixMilli()
+			cmd.TimeMs = c.cfg.Now().UnixMilli()
 		}
 		entry, err := state.Encode(cmd)
 		if err != nil {

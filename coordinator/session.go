@@ -147,7 +147,7 @@ func (l *leadership) write(stream rpcpb.CoordinatorService_AttachServer, sess *s
 
 // attach takes a worker in: its registration goes into the log before anything is sent.
 func (l *leadership) attach(sess *session, reg *rpcpb.Register) error {
-	now := time.Now()
+	now := l.c.cfg.Now()
 	old, known := l.workers[sess.id]
 	if other := l.sessions[sess.id]; other != nil {
 		if old.Incarnation != reg.Incarnation && now.Sub(old.Heard) <= l.c.cfg.Policy.WorkerLease {
@@ -182,7 +182,7 @@ func (l *leadership) detach(sess *session) {
 	}
 	delete(l.sessions, sess.id)
 	w := l.workers[sess.id]
-	w.Attached, w.DetachedAt = false, time.Now()
+	w.Attached, w.DetachedAt = false, l.c.cfg.Now()
 	l.workers[sess.id] = w
 }
 
@@ -192,7 +192,7 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 		return nil
 	}
 	w := l.workers[sess.id]
-	w.Heard = time.Now()
+	w.Heard = l.c.cfg.Now()
 	l.workers[sess.id] = w
 	switch m := m.Message.(type) {
 	case *rpcpb.AttachRequest_Progress:
@@ -250,7 +250,7 @@ func (l *leadership) onLeft(sess *session, m *rpcpb.Left) {
 	w.Draining = w.Draining || m.Draining
 	h := w.Holding
 	if h.Job != m.JobId || m.Generation >= h.Generation {
-		at := time.Now()
+		at := l.c.cfg.Now()
 		if h.Job == m.JobId && h.Generation == m.Generation && h.Left {
 			at = h.LeftAt
 		}
@@ -274,7 +274,7 @@ func (l *leadership) onPrepared(sess *session, m *rpcpb.Prepared) error {
 		w.Holding = schedule.Holding{}
 	}
 	if m.Error != "" {
-		w.Prepared, w.Unready, w.UnreadyAt = "", m.JobId, time.Now()
+		w.Prepared, w.Unready, w.UnreadyAt = "", m.JobId, l.c.cfg.Now()
 	}
 	l.workers[sess.id] = w
 	if j := l.c.fsm.View().Job(m.JobId); m.Error != "" && !again && j != nil && state.Live(j) {
@@ -296,7 +296,7 @@ func (l *leadership) onProgress(p *rpcpb.Progress) error {
 	if p.Step > state.Current(j).ResumeStep {
 		l.bench.Forgive(j.Id)
 	}
-	now := time.Now()
+	now := l.c.cfg.Now()
 	last, known := l.marked[j.Id]
 	if !known {
 		last = mark{step: j.GetMark().GetStep(), at: now}

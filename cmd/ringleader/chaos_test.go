@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -56,5 +57,41 @@ func TestChaosCounts(t *testing.T) {
 	c.count(r, &localReport{Faults: []*faultReport{{Fault: "kill:worker:1@4"}, {Fault: "cut:leader@6:1s"}, {Fault: "flip:worker:2@7", Missed: "why"}}})
 	if c.report.Faults != 2 || c.report.Missed != 2 || c.report.ByKind["kill:worker"] != 1 || c.report.ByKind["cut:leader"] != 1 || strings.Join(r.Missed, " ") != "kill:worker:0@5 flip:worker:2@7" {
 		t.Errorf("%+v, missed %v", c.report, r.Missed)
+	}
+}
+
+// TestHoldingFindsLeaks: an open file, pipe or goroutine more than before shows, and what is gone does not.
+func TestHoldingFindsLeaks(t *testing.T) {
+	before, err := holdsNow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open("chaos_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	quit := make(chan struct{})
+	ended := make(chan struct{})
+	go func() { <-quit; close(ended) }()
+	now, err := holdsNow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := strings.Join(now.beyond(before), "; ")
+	for _, want := range []string{"1 more: " + file.Name(), "1 more: goroutine", "2 more: pipe"} {
+		if want = strings.Replace(want, file.Name(), "/", 1); !strings.Contains(more, want) {
+			t.Errorf("held beyond before: %q, want %q among them", more, want)
+		}
+	}
+	close(quit)
+	<-ended
+	for _, f := range []*os.File{file, r, w} {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -11,14 +11,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
+	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 )
 
-// runOutcome is what a run left: the digest of its state, and the hash of each file of its tensors.
+// runOutcome is what a run left: the digest of its state, the hash of each file of its tensors, and the loss of each step that it told of.
 type runOutcome struct {
 	digest string
 	files  map[string]string
+	losses map[ringleader.Step]float64
 }
 
 // inspectRun reads every byte of a run's final checkpoint and the ledger of its users.
@@ -35,7 +38,14 @@ func inspectRun(ctx context.Context, dir string, report *localReport) (*runOutco
 	if err != nil {
 		return nil, err
 	}
-	out := &runOutcome{digest: m.State.String(), files: map[string]string{}}
+	losses, err := lossesOf(report.Checkpoint, m.Step)
+	if err != nil {
+		return nil, err
+	}
+	out := &runOutcome{digest: m.State.String(), files: map[string]string{}, losses: map[ringleader.Step]float64{}}
+	for _, l := range losses {
+		out.losses[l.Step] = l.Loss
+	}
 	for _, f := range m.Files {
 		if filepath.Ext(f.Name) == ".safetensors" {
 			out.files[f.Name] = f.SHA256
@@ -57,28 +67,52 @@ func (c *chaos) compare(ctx context.Context, dir string, report *localReport) (w
 	case !maps.Equal(got.files, c.want.files):
 		wrong = append(wrong, fmt.Sprintf("files %v, undisturbed %v", got.files, c.want.files))
 	}
+	if got == nil {
+		return wrong
+	}
+	// A member that is killed takes what it would have told of its step with it; most steps are told of.
+	if len(got.losses) < len(c.want.losses)/2 {
+		wrong = append(wrong, fmt.Sprintf("only %d of %d losses", len(got.losses), len(c.want.losses)))
+	}
+	for _, step := range slices.Sorted(maps.Keys(got.losses)) {
+		if is, want := got.losses[step], c.want.losses[step]; is != want {
+			return append(wrong, fmt.Sprintf("step %d: loss %v, undisturbed %v", step, is, want))
+		}
+	}
 	return wrong
 }
 
-// holding is what this process has in hand.
-type holding struct {
-	files      []string
-	goroutines int
-}
+// holding is what this process has in hand: open files by name, sockets, pipes and the like by kind, and goroutines.
+type holding map[string]int
 
-// holdsNow looks at this process: at files, for sockets and pipes have no names to tell them apart by.
+const goroutines = "goroutine"
+
+// holdsNow looks at this process.
 func holdsNow() (holding, error) {
 	h := holding{goroutines: runtime.NumGoroutine()}
 	links, err := filepath.Glob("/proc/self/fd/*")
 	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil && filepath.IsAbs(to) { // the one that read the directory is gone by now
-			h.files = append(h.files, to)
+		if to, err := os.Readlink(l); err == nil { // the one that read the directory is gone by now
+			if !filepath.IsAbs(to) {
+				to, _, _ = strings.Cut(to, ":") // socket:[1234]
+			}
+			h[to]++
 		}
 	}
 	return h, err
 }
 
-// leaks tells what a run left behind: scratch files, processes, ports, open files and goroutines of this process.
+// beyond is what there is more of than before.
+func (h holding) beyond(before holding) (more []string) {
+	for _, what := range slices.Sorted(maps.Keys(h)) {
+		if n := h[what] - before[what]; n > 0 {
+			more = append(more, fmt.Sprintf("%d more: %s", n, what))
+		}
+	}
+	return more
+}
+
+// leaks tells what a run left behind: scratch files, processes, ports, descriptors and goroutines of this process.
 func leaks(ctx context.Context, dir string, ports []string, before holding) (left []string) {
 	if _, err := os.Stat(filepath.Join(dir, "cluster")); err == nil {
 		left = append(left, "scratch files are left behind")
@@ -94,18 +128,14 @@ func leaks(ctx context.Context, dir string, ports []string, before holding) (lef
 		}
 		_ = l.Close()
 	}
-	var now holding
-	err := waitFor(ctx, stopLimit, "the goroutines of the run have ended", func(context.Context) (_ bool, err error) {
-		now, err = holdsNow()
-		return now.goroutines <= before.goroutines, err
+	var more []string
+	err := waitFor(ctx, stopLimit, "nothing of the run is held", func(context.Context) (bool, error) {
+		now, err := holdsNow()
+		more = now.beyond(before)
+		return len(more) == 0, err
 	})
 	if err != nil {
-		left = append(left, fmt.Sprintf("%d goroutines, %d before: %v", now.goroutines, before.goroutines, err))
-	}
-	for _, f := range now.files {
-		if !slices.Contains(before.files, f) {
-			left = append(left, "still open: "+f)
-		}
+		left = append(append(left, more...), err.Error())
 	}
 	return left
 }

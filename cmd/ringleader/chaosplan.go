@@ -92,7 +92,10 @@ func (p *planner) fault(step ringleader.Step) string {
 			}
 		}
 		s += fmt.Sprintf("@%d", step)
-		if f.lasts {
+		switch {
+		case f.kind == "skew":
+			s += fmt.Sprintf(":%dm", 1+p.IntN(300))
+		case f.lasts:
 			s += fmt.Sprintf(":%dms", 100*(2+p.IntN(19))) // below and above the deadline for hangs
 		}
 		return s

@@ -70,7 +70,7 @@ func newCoordinator() *cobra.Command {
 			var made *troubles
 			if troubled {
 				made = &troubles{}
-				cfg.Listen, cfg.Dial = made.net.Listen, made.net.Dial
+				cfg.Listen, cfg.Dial, cfg.Now = made.net.Listen, made.net.Dial, made.now
 			}
 			ctx := cmd.Context()
 			if supervised {

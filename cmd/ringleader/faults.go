@@ -14,7 +14,7 @@ import (
 type fault struct {
 	spec   string
 	kind   string // kill, pause, join, ...
-	on     string // worker, workers, leader, store, checkpoint
+	on     string // worker, workers, leader, coordinators, store, checkpoint
 	worker int    // start index; joiners count on
 	step   ringleader.Step
 	length time.Duration // of what does not last
@@ -25,6 +25,7 @@ const (
 	onWorker     = "worker"
 	onWorkers    = "workers" // all of them
 	onLeader     = "leader"
+	onAll        = "coordinators"
 	onStore      = "store"      // as all workers see it
 	onCheckpoint = "checkpoint" // the newest
 )
@@ -42,6 +43,9 @@ var faultTable = []faultForm{
 	{"restart", onWorker, false, "SIGKILL, and a new process under the same name"},
 	{"restart", onWorkers, false, "of all workers at once: the state is lost"},
 	{"restart", onLeader, false, "SIGKILL, and a new process on the same log"},
+	{"restart", onAll, false, "one after the other, while training goes on"},
+	{"lose", onLeader, false, "SIGKILL, its disk is lost, and an empty one becomes a new member"},
+	{"skew", onLeader, true, "its clock is ahead by so much, and stays so"},
 	{"pause", onWorker, true, "SIGSTOP, then SIGCONT"},
 	{"pause", onLeader, true, "SIGSTOP, then SIGCONT"},
 	{"join", onWorker, false, "one more worker"},
@@ -49,8 +53,10 @@ var faultTable = []faultForm{
 	{"cut", onWorker, true, "off the network"},
 	{"cut", onLeader, true, "off the network"},
 	{"slow", onWorker, true, "everything that it sends comes later"},
+	{"lossy", onWorker, true, "some of what it sends is lost, and has to be sent again"},
 	{"garble", onWorker, false, "a bit of what it sends is flipped"},
 	{"flip", onWorker, false, "a bit of its state in memory is flipped"},
+	{"flip-sum", onWorker, false, "a bit of the summed gradients that it applies is flipped"},
 	{"fail", onStore, true, "every operation fails"},
 	{"hang", onStore, true, "no operation ends"},
 	{"flip", onCheckpoint, false, "a bit of a file of the newest one is flipped"},
@@ -89,7 +95,7 @@ func faultHelp() string {
 // troubling tells whether the fault is one that its victim has to bring about itself.
 func (f fault) troubling() bool {
 	switch f.kind {
-	case "cut", "slow", "garble":
+	case "cut", "slow", "lossy", "garble", "flip-sum", "skew":
 		return true
 	case "flip":
 		return f.on == onWorker

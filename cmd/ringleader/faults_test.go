@@ -16,6 +16,8 @@ func TestParseFault(t *testing.T) {
 		"hang:store@9:2s":      {kind: "hang", on: onStore, step: 9, length: 2 * time.Second},
 		"flip:checkpoint@3":    {kind: "flip", on: onCheckpoint, step: 3},
 		"restart:workers@3":    {kind: "restart", on: onWorkers, step: 3},
+		"lose:leader@4":        {kind: "lose", on: onLeader, step: 4},
+		"flip-sum:worker:1@4":  {kind: "flip-sum", on: onWorker, worker: 1, step: 4},
 	}
 	for spec, want := range good {
 		want.spec = spec

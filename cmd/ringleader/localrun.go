@@ -59,6 +59,8 @@ type localRun struct {
 	due       []ringleader.Step // of the faults delivered there
 	joining   *strike           // a worker is being started; the step is held until the gang knows, or patience ends
 	patience  <-chan time.Time  // set once the joiner is attached
+	rolling   []string          // coordinators that are still to be restarted, one after the other
+	rollOn    <-chan time.Time  // when the next one is
 }
 
 // strike is a delivered fault whose cost is being measured.
@@ -105,6 +107,10 @@ func (r *localRun) run(ctx context.Context, o localOptions) (err error) {
 			}
 		case <-r.patience:
 			if err := r.joined(ctx); err != nil {
+				return err
+			}
+		case <-r.rollOn:
+			if err := r.roll(ctx); err != nil {
 				return err
 			}
 		}
@@ -290,7 +296,7 @@ func (r *localRun) hear(ctx context.Context, h heard) error {
 func (r *localRun) measure(h heard) {
 	for _, s := range r.struck {
 		switch {
-		case s.on == onLeader:
+		case s.on == onLeader || s.on == onAll:
 			if h.event.Step > r.completed && s.at.Add(5*time.Second).After(r.since) {
 				s.worst = max(s.worst, h.at.Sub(later(r.since, s.at)))
 				s.report.RecoverySeconds = secondsOf(s.worst)

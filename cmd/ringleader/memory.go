@@ -10,12 +10,13 @@ import (
 	"github.com/ringleader-dev/ringleader/device"
 )
 
-// memory is a device whose memory can lose a bit: of what was hashed last, which is the state that a worker holds.
+// memory is a device whose memory can lose a bit: of what was hashed last, which is the state that a worker holds, or of the sum that an update is made of.
 type memory struct {
 	device.Device
 	mu     sync.Mutex
 	hashed map[uint64]hashed // by the index of the first word in the state
 	asked  []uint64
+	sums   []uint64 // asked for, of the coming step's sum
 }
 
 type hashed struct {
@@ -57,11 +58,30 @@ func (l *memoryLane) Hash(x device.F32, first uint64) uint64 {
 	return l.Lane.Hash(x, first)
 }
 
-// ask wants a bit flipped between this step and the next; n says which.
-func (m *memory) ask(n uint64) {
+// FromFixed implements device.Codec: what the members have added up, and checked, is read.
+func (l *memoryLane) FromFixed(x device.F32, acc device.I64, divisor float64) {
+	l.m.mu.Lock()
+	for _, n := range l.m.sums {
+		at := int(n / 7 % uint64(acc.N))
+		word := make([]int64, 1)
+		device.Download(l.Lane, word, acc.Slice(at, at+1))
+		word[0] ^= 1 << (40 + n%11) // large enough to survive rounding
+		device.Upload(l.Lane, acc.Slice(at, at+1), word)
+	}
+	l.m.sums = nil
+	l.m.mu.Unlock()
+	l.Lane.FromFixed(x, acc, divisor)
+}
+
+// ask wants a bit flipped between this step and the next, or in the next step's sum; n says which.
+func (m *memory) ask(n uint64, sum bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked = append(m.asked, n)
+	if sum {
+		m.sums = append(m.sums, n)
+	} else {
+		m.asked = append(m.asked, n)
+	}
 }
 
 // betweenSteps flips what was asked for. The caller is the goroutine that trains, and no operator runs.

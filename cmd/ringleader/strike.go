@@ -14,7 +14,6 @@ import (
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
-	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
 // errNothing: a fault found nothing to strike.
@@ -62,6 +61,10 @@ func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 	switch s.on {
 	case onWorkers:
 		return r.restartAll(s)
+	case onAll:
+		s.at = time.Now()
+		r.rolling = append(r.rolling, slices.Clone(r.cluster.addresses)...)
+		return r.roll(ctx)
 	case onStore:
 		s.at = time.Now()
 		for _, w := range r.cluster.workers {
@@ -85,6 +88,9 @@ func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 		return fmt.Errorf("%s is not running: %w", victim.name, errNothing)
 	}
 	s.at = time.Now()
+	if s.kind == "lose" {
+		return r.lose(ctx, victim)
+	}
 	return r.hit(victim, s)
 }
 
@@ -99,17 +105,17 @@ func (r *localRun) hit(victim *child, s *strike) error {
 		victim.lost = true
 		victim.say("stop")
 		return nil
-	case "cut", "slow":
+	case "cut", "slow", "lossy", "skew":
 		victim.say(s.kind + " " + s.length.String())
 		return nil
 	case "garble":
 		victim.say(orderGarble)
 		return nil
-	case "flip":
+	case "flip", "flip-sum":
 		if at, waits := r.atHold[victim]; !waits || at.Size < 2 {
 			return fmt.Errorf("%s is not one of several members: nobody could notice: %w", victim.name, errNothing)
 		}
-		victim.say(orderFlip + " " + strconv.FormatUint(uint64(s.step)*0x9E3779B97F4A7C15, 10))
+		victim.say(s.kind + " " + strconv.FormatUint(uint64(s.step)*0x9E3779B97F4A7C15, 10))
 		return nil
 	}
 	if err := victim.kill(); err != nil || s.kind == "kill" {
@@ -197,24 +203,4 @@ func (r *localRun) damage(f fault) error {
 	b[0] ^= 1
 	_, err = file.WriteAt(b, at)
 	return err
-}
-
-// victim is the process that a fault is aimed at.
-func (r *localRun) victim(ctx context.Context, f fault) (*child, error) {
-	if f.on == onWorker {
-		return r.cluster.workers[f.worker], nil
-	}
-	var info *rpcpb.ClusterResponse
-	err := waitFor(ctx, startLimit, "a leader", func(ctx context.Context) (_ bool, err error) { // the fault before may have been aimed at it, too
-		info, err = r.client.Cluster(ctx)
-		return err == nil, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find the leader: %w", err)
-	}
-	i := slices.Index(r.cluster.addresses, info.LeaderAddress)
-	if i < 0 {
-		return nil, fmt.Errorf("find the leader: %q is none of the coordinators", info.LeaderAddress)
-	}
-	return r.cluster.coordinators[i], nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
@@ -16,6 +17,7 @@ import (
 // of a cluster that is tormented on purpose; no other process has any.
 type troubles struct {
 	net    faultnet.Network
+	ahead  atomic.Int64 // nanoseconds, of the clock
 	store  storeTrouble
 	memory *memory
 }
@@ -24,8 +26,11 @@ type troubles struct {
 const (
 	orderCut       = "cut"        // DURATION: off the network
 	orderSlow      = "slow"       // DURATION: every message a little later
+	orderLossy     = "lossy"      // DURATION: some messages have to be sent again
+	orderSkew      = "skew"       // DURATION: the clock is ahead from now on
 	orderGarble    = "garble"     // a bit of the next large message is flipped
 	orderFlip      = "flip"       // N: a bit of the state in memory is flipped
+	orderFlipSum   = "flip-sum"   // N: a bit of the gradients' sum is flipped when the next update reads it
 	orderStoreFail = "store-fail" // DURATION: every operation of a store fails
 	orderStoreHang = "store-hang" // DURATION: no operation of a store ends
 )
@@ -44,11 +49,16 @@ func (t *troubles) obey(word, arg string) {
 	case word == orderSlow && timed:
 		t.net.Slow(slowness)
 		time.AfterFunc(length, func() { t.net.Slow(0) })
+	case word == orderLossy && timed:
+		t.net.Lossy(true)
+		time.AfterFunc(length, func() { t.net.Lossy(false) })
+	case word == orderSkew && timed:
+		t.ahead.Store(int64(length))
 	case word == orderGarble:
 		t.net.Garble()
-	case word == orderFlip && t.memory != nil:
+	case (word == orderFlip || word == orderFlipSum) && t.memory != nil:
 		if n, err := strconv.ParseUint(arg, 10, 64); err == nil {
-			t.memory.ask(n)
+			t.memory.ask(n, word == orderFlipSum)
 		}
 	case word == orderStoreFail && timed:
 		t.store.begin(length, false)
@@ -56,6 +66,9 @@ func (t *troubles) obey(word, arg string) {
 		t.store.begin(length, true)
 	}
 }
+
+// now is the clock that may be ahead.
+func (t *troubles) now() time.Time { return time.Now().Add(time.Duration(t.ahead.Load())) }
 
 // openStore is openStore, with trouble.
 func (t *troubles) openStore(ctx context.Context, url string) (checkpoints.Store, error) {

@@ -129,7 +129,11 @@ func (p *planner) backoff(j *logpb.Job, step int64) (pause time.Duration, over b
 		return 0, true
 	}
 	pause = min(100*time.Millisecond<<min(same-3, 10), 10*time.Second)
-	return pause, !p.now.Before(time.UnixMilli(state.Current(j).CreatedMs).Add(pause))
+	created := time.UnixMilli(state.Current(j).CreatedMs)
+	if created.After(p.now) {
+		created = p.v.Since // by an earlier leader, whose clock is ahead of this one's
+	}
+	return pause, !p.now.Before(created.Add(pause))
 }
 
 // reason says what happened and what became of it.

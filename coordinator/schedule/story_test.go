@@ -280,7 +280,10 @@ func (w *world) do(line string) {
 		for _, id := range words {
 			w.silent[id] = true
 		}
-	case "leader": // a new one: it knows nobody yet
+	case "leader": // a new one: it knows nobody yet. With "behind": its clock is an hour behind
+		if len(words) > 0 {
+			w.now = w.now.Add(-time.Hour)
+		}
 		w.v.Since, w.v.Workers, w.v.Steps, w.bench = w.now, map[string]Worker{}, map[string]Progress{}, Bench{}
 	case "wait":
 		d, err := time.ParseDuration(words[0])

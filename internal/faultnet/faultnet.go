@@ -1,4 +1,4 @@
-// Package faultnet is TCP of a process that can be cut off, slowed down, and have a bit of what it sends flipped: for programs that show what they
+// Package faultnet is TCP of a process that can be cut off, slowed down, lose packets, and have a bit of what it sends flipped: for programs that show what they
 // survive. It needs no rights on the machine, and tells the peers nothing that a broken cable would not.
 package faultnet
 
@@ -14,6 +14,8 @@ type Network struct {
 	mu      sync.Mutex
 	healed  chan struct{} // closed at the end of the cut; nil: connected
 	delay   time.Duration
+	loses   bool
+	sent    int // writes while it loses some
 	garble  bool
 	orphans []net.Conn // closed while cut off: the peers must not hear of it yet
 }
@@ -41,6 +43,19 @@ func (n *Network) Slow(d time.Duration) {
 	defer n.mu.Unlock()
 	n.delay = d
 }
+
+// Lossy loses every lossEvery-th write, or ends that: TCP sends it again when the answer does not come, and what follows waits.
+func (n *Network) Lossy(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loses, n.sent = on, 0
+}
+
+// What a loss costs: the least time that Linux waits before it sends again.
+const (
+	lossEvery  = 16
+	retransmit = 200 * time.Millisecond
+)
 
 // Garble flips a bit of the next large message that is sent.
 func (n *Network) Garble() {
@@ -137,6 +152,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	c.n.mu.Lock()
 	delay := c.n.delay
+	if c.n.loses {
+		if c.n.sent++; c.n.sent%lossEvery == 0 {
+			delay += retransmit
+		}
+	}
 	hit := c.n.garble && len(b) >= garbled
 	if hit {
 		c.n.garble = false

@@ -1,6 +1,7 @@
 package faultnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -159,5 +160,26 @@ func TestGarble(t *testing.T) {
 		if wrong != want {
 			t.Errorf("%d bits flipped in a message of %d bytes, want %d", wrong, size, want)
 		}
+	}
+}
+
+// TestLossy: one of so many writes waits to be sent again, in order with the others; then none does.
+func TestLossy(t *testing.T) {
+	var n Network
+	ours, theirs := pair(t, &n)
+	n.Lossy(true)
+	began := time.Now()
+	var want []byte
+	for i := range byte(lossEvery + 1) {
+		send(t, ours, []byte{i})
+		want = append(want, i)
+	}
+	if took := time.Since(began); took < retransmit {
+		t.Errorf("%d writes took %v: none was sent again after %v", len(want), took, retransmit)
+	}
+	n.Lossy(false)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(theirs, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("received %v, %v; sent %v", got, err, want)
 	}
 }
