@@ -33,13 +33,17 @@ type cluster struct {
 	nodes map[string]*Coordinator
 	tool  *client.Client
 	fakes []*fake
+	tune  func(*Config) // what is not as usual
 }
 
 // bubble runs a test on fake time, with a cluster of n coordinators.
-func bubble(t *testing.T, n int, f func(*testing.T, *cluster)) {
+func bubble(t *testing.T, n int, f func(*testing.T, *cluster)) { tuned(t, n, func(*Config) {}, f) }
+
+// tuned is bubble, of coordinators whose configuration is changed.
+func tuned(t *testing.T, n int, tune func(*Config), f func(*testing.T, *cluster)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, net: memnet.New(), dir: dir, nodes: map[string]*Coordinator{}}
+		c := &cluster{t: t, net: memnet.New(), dir: dir, nodes: map[string]*Coordinator{}, tune: tune}
 		for i := range n {
 			c.peers = append(c.peers, fmt.Sprintf("127.0.0.1:%d", 7001+i))
 		}
@@ -68,6 +72,7 @@ func (c *cluster) config(addr string) Config {
 	cfg := DefaultConfig()
 	cfg.Bind, cfg.Peers, cfg.Token, cfg.Dir = addr, c.peers, testToken, filepath.Join(c.dir, strings.ReplaceAll(addr, ":", "-"))
 	cfg.Listen, cfg.Dial = c.net.Listen, c.net.Dialer(addr)
+	c.tune(&cfg)
 	return cfg
 }
 

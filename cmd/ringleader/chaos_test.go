@@ -27,7 +27,10 @@ func TestPlanChaos(t *testing.T) {
 			t.Errorf("round %d: %v", round, p.Faults)
 		}
 		alive := p.Workers
-		for _, f := range faults {
+		for i, f := range faults {
+			if i > 0 && faults[i-1].kind == "flip-sum" && f.step == faults[i-1].step+1 && f.on == onWorker && f.kind != "join" {
+				t.Errorf("round %d: %s, before states are compared again after %s", round, f.spec, faults[i-1].spec)
+			}
 			seen[f.kind+":"+f.on] = true
 			switch f.kind {
 			case "kill", "drain":

@@ -52,7 +52,8 @@ type planner struct {
 	plan    chaosPlan
 	alive   []int // start indices
 	started int
-	damaged bool // the newest checkpoint
+	damaged bool            // the newest checkpoint
+	summed  ringleader.Step // at which a sum was flipped; 0: at none
 }
 
 // steps draws different ones, in order. The first two and the last few are left alone: there must be something to lose, and time to recover.
@@ -76,10 +77,14 @@ func (p *planner) fault(step ringleader.Step) string {
 		switch {
 		case f.kind == "kill" && f.on == onLeader: // two in one cluster would leave it without a majority: it is restarted instead
 			continue
+		case f.on == onWorker && f.kind != "join" && p.summed > 0 && step == p.summed+1: // the one with the wrong state could be the only one that is left
+			continue
 		case (f.kind == "kill" || f.kind == "drain") && len(p.alive) < 2, f.kind == "join" && len(p.alive) >= chaosMost:
 			continue
 		}
-		p.damaged = p.damaged || f.on == onCheckpoint
+		if p.damaged = p.damaged || f.on == onCheckpoint; f.kind == "flip-sum" {
+			p.summed = step
+		}
 		s := f.kind + ":" + f.on
 		switch {
 		case f.kind == "join":
