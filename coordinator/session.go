@@ -173,7 +173,7 @@ func (l *leadership) attach(sess *session, reg *rpcpb.Register) error {
 	}
 	l.workers[sess.id], l.sessions[sess.id] = w, sess
 	sess.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Registered{Registered: &rpcpb.Registered{Term: l.term, HeartbeatMs: l.c.cfg.Heartbeat.Milliseconds()}}})
-	return nil
+	return l.onDispute(sess, reg.Holding.GetJobId(), reg.Holding.GetGeneration(), reg.Holding.GetDispute())
 }
 
 func (l *leadership) detach(sess *session) {
@@ -198,7 +198,7 @@ func (l *leadership) receive(sess *session, m *rpcpb.AttachRequest) error {
 	case *rpcpb.AttachRequest_Progress:
 		return l.onProgress(m.Progress)
 	case *rpcpb.AttachRequest_Left:
-		l.onLeft(sess, m.Left)
+		return l.onLeft(sess, m.Left)
 	case *rpcpb.AttachRequest_Prepared:
 		return l.onPrepared(sess, m.Prepared)
 	case *rpcpb.AttachRequest_PartsWritten:
@@ -245,7 +245,7 @@ func (l *leadership) member(job string, generation uint64, worker string) *logpb
 }
 
 // onLeft: a repetition keeps its first time, and one that crossed a newer assignment is old news.
-func (l *leadership) onLeft(sess *session, m *rpcpb.Left) {
+func (l *leadership) onLeft(sess *session, m *rpcpb.Left) error {
 	w := l.workers[sess.id]
 	w.Draining = w.Draining || m.Draining
 	h := w.Holding
@@ -260,6 +260,17 @@ func (l *leadership) onLeft(sess *session, m *rpcpb.Left) {
 		}
 	}
 	l.workers[sess.id] = w
+	return l.onDispute(sess, m.JobId, m.Generation, m.Dispute)
+}
+
+// onDispute has the log remember that members of a gang held unlike states, before the next generation is made. What is repeated changes nothing.
+func (l *leadership) onDispute(sess *session, job string, generation uint64, d *rpcpb.Dispute) error {
+	if d == nil || l.member(job, generation, sess.id) == nil {
+		return nil
+	}
+	_, _, err := l.try(&logpb.Command{Command: &logpb.Command_StatesDiffered{StatesDiffered: &logpb.StatesDiffered{JobId: job,
+		Dispute: &logpb.Dispute{Generation: generation, Step: d.Step, Digests: d.Digests}}}})
+	return err
 }
 
 // onPrepared: to get ready for one job, a worker gives up what it had of another.

@@ -221,9 +221,9 @@ func (a *agent) left(out outcome) {
 	}
 	a.cfg.Log.Info("left generation", "job", out.job, "number", out.generation, "step", out.step, "reason", reason, "culprit", out.culprit, "how", out.how)
 	a.setHolding(&rpcpb.Holding{JobId: string(out.job), Generation: uint64(out.generation), Step: int64(out.step), Left: true,
-		Culprit: string(out.culprit), How: out.how, Hung: out.hung, Reason: reason})
+		Culprit: string(out.culprit), How: out.how, Hung: out.hung, Reason: reason, Dispute: out.dispute})
 	a.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_Left{Left: &rpcpb.Left{JobId: string(out.job), Generation: uint64(out.generation),
-		Step: int64(out.step), Reason: reason, Culprit: string(out.culprit), How: out.how, Hung: out.hung, Draining: a.draining.Load()}}})
+		Step: int64(out.step), Reason: reason, Culprit: string(out.culprit), How: out.how, Hung: out.hung, Draining: a.draining.Load(), Dispute: out.dispute}}})
 }
 
 // end stops the running generation and waits until its goroutines are gone. Its outcome is of no interest any more.

@@ -57,8 +57,9 @@ type outcome struct {
 	culprit    ringleader.WorkerID // whom a fault is blamed on; empty if nobody
 	hung       bool                // the culprit's beat stood still: it may be connected all the same
 	how        string
-	failed     error // the job itself cannot go on
-	broken     error // a *DeviceError: the process has to end
+	dispute    *rpcpb.Dispute // what this member has seen of unlike states, if nobody can tell whose is right
+	failed     error          // the job itself cannot go on
+	broken     error          // a *DeviceError: the process has to end
 }
 
 // run lives through the generation.
@@ -96,6 +97,9 @@ func (g *generation) run(ctx context.Context) (out outcome) {
 // explain says why the generation ended, if it was not by plan.
 func (o *outcome) explain(ctx context.Context, g *generation, err error) {
 	fault := (*allreduce.Fault)(nil)
+	if d := (*dispute)(nil); errors.As(err, &d) {
+		o.dispute = &rpcpb.Dispute{Step: int64(d.step), Digests: d.digests()}
+	}
 	switch {
 	case err == nil:
 		return
@@ -104,7 +108,7 @@ func (o *outcome) explain(ctx context.Context, g *generation, err error) {
 		return
 	case isJobError(err):
 		o.failed = err
-	case errors.As(err, &fault) && fault.HasCulprit:
+	case errors.As(err, &fault) && fault.HasCulprit && len(fault.Doubted) < g.size: // if all are in doubt, whoever is named first is not to stay out for it
 		o.culprit, o.hung = ringleader.WorkerID(g.assign.Members[fault.Culprit].WorkerId), fault.Hung
 	}
 	o.how = err.Error()

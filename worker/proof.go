@@ -40,8 +40,29 @@ func (g *generation) agree(tr *exact.Trailer) error {
 	if !fenced || len(ranks) == 0 {
 		return nil
 	}
-	return &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks,
+	fault := &allreduce.Fault{Culprit: ranks[0], HasCulprit: true, Doubted: ranks,
 		How: fmt.Sprintf("state differs from the other members' at step %d (%s)", g.replica.step, g.unlike(tr.Digests(), ranks))}
+	if len(ranks) < g.size {
+		return fault
+	}
+	return &dispute{fault, g.replica.step, tr.Digests()}
+}
+
+// dispute is a fault that nobody can be blamed for: each member has read the state that it wrote, and no state is that of most. The coordinator counts them.
+type dispute struct {
+	*allreduce.Fault
+	step   ringleader.Step
+	states []ringleader.Digest // by rank
+}
+
+// Unwrap is the fault, so that it is dealt with as one.
+func (d *dispute) Unwrap() error { return d.Fault }
+
+func (d *dispute) digests() (texts []string) {
+	for _, s := range d.states {
+		texts = append(texts, s.String())
+	}
+	return texts
 }
 
 // unlike says who has which state; a few are enough.

@@ -63,6 +63,8 @@ func (s *State) apply(index uint64, cmd *logpb.Command) (Result, error) {
 		return s.edit(c.JobFailed.JobId, func(j *logpb.Job, r *Result) error { return fail(j, r, ms, c.JobFailed) })
 	case *logpb.Command_JobEvaluated:
 		return s.edit(c.JobEvaluated.JobId, func(j *logpb.Job, _ *Result) error { return evaluated(j, ms, c.JobEvaluated) })
+	case *logpb.Command_StatesDiffered:
+		return s.edit(c.StatesDiffered.JobId, func(j *logpb.Job, r *Result) error { return s.dispute(j, r, ms, c.StatesDiffered.Dispute) })
 	case *logpb.Command_JobNoted:
 		return s.edit(c.JobNoted.JobId, func(j *logpb.Job, _ *Result) error { note(j, ms, c.JobNoted.Text); return nil })
 	}

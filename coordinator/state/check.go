@@ -70,8 +70,8 @@ func checkJob(j *logpb.Job) (errs []error) {
 	if j.State == logpb.JobState_JOB_STATE_SUCCEEDED && !anyFinal(j) {
 		bad("succeeded without a final checkpoint")
 	}
-	if len(j.Events) > MaxEvents || len(j.Generations) > MaxGenerations || len(j.Checkpoints) > MaxCheckpoints || len(j.Scores) > MaxScores {
-		bad("%d events, %d generations, %d checkpoints, %d scores", len(j.Events), len(j.Generations), len(j.Checkpoints), len(j.Scores))
+	if len(j.Events) > MaxEvents || len(j.Generations) > MaxGenerations || len(j.Checkpoints) > MaxCheckpoints || len(j.Scores) > MaxScores || len(j.Disputes) > MaxDisputes {
+		bad("%d events, %d generations, %d checkpoints, %d scores, %d disputes", len(j.Events), len(j.Generations), len(j.Checkpoints), len(j.Scores), len(j.Disputes))
 	}
 	for i := 1; i < len(j.Events); i++ {
 		if j.Events[i].Number != j.Events[i-1].Number+1 {
@@ -79,6 +79,7 @@ func checkJob(j *logpb.Job) (errs []error) {
 		}
 	}
 	errs = append(errs, checkGenerations(j)...)
+	errs = append(errs, checkDisputes(j)...)
 	return append(errs, checkCheckpoints(j)...)
 }
 

@@ -13,7 +13,7 @@ import (
 // FuzzDecode: an entry of the log is refused, or it is a command that says the same when it is written again. Either way Apply leaves the invariants
 // alone. The body is also tried with a checksum that fits: what a disk flips is found by the checksum, what a program wrote is not.
 func FuzzDecode(f *testing.F) {
-	for _, c := range []any{submitted("a", "k", demand()), registered("w1"), created("a", 1, 0, "w1"), committed("a", 1, 10, "d", true, false), controlled("a", pauseAction)} {
+	for _, c := range []any{submitted("a", "k", demand()), registered("w1"), created("a", 1, 0, "w1"), committed("a", 1, 10, "d", true, false), controlled("a", pauseAction), differed("a", 1, 3, digestA)} {
 		b, err := proto.Marshal(c.(proto.Message))
 		if err != nil {
 			f.Fatal(err)

@@ -33,6 +33,7 @@ const (
 	MaxGenerations = 100   // per job, newest
 	MaxCheckpoints = 1_000 // per job, newest
 	MaxScores      = 64    // per job, of steps without a checkpoint
+	MaxDisputes    = 64    // per job, newest
 	MaxSpec        = 256 << 10
 	maxText        = 1_000
 )

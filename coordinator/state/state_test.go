@@ -325,7 +325,7 @@ func random(r *rand.Rand, v View) *logpb.Command {
 	if r.IntN(30) == 0 {
 		digest = "e"
 	}
-	switch r.IntN(15) {
+	switch r.IntN(16) {
 	case 0:
 		d := demand()
 		d.KeepCheckpoints, d.KeepEvery, d.KeepBest = int32(r.IntN(3)), int64(r.IntN(3)*20), int32(r.IntN(3))
@@ -351,6 +351,12 @@ func random(r *rand.Rand, v View) *logpb.Command {
 		return scored(job, step, r.Float64())
 	case 13:
 		return &logpb.Command{Command: &logpb.Command_JobFinishing{JobFinishing: &logpb.JobFinishing{JobId: job, Generation: gen}}}
+	case 14:
+		var digests []string
+		for j := v.Job(job); j != nil && len(digests) < len(Current(j).GetMembers()); {
+			digests = append(digests, []string{digestA, digestB}[r.IntN(2)])
+		}
+		return differed(job, gen, step, digests...)
 	}
 	if r.IntN(4) == 0 {
 		return failed(job, gen)
@@ -474,6 +480,24 @@ func TestCheckFindsBrokenInvariants(t *testing.T) {
 		"retired": func(s *State, j *logpb.Job) {
 			j.Checkpoints = []*logpb.Checkpoint{{Directory: "x"}}
 			j.Retired = []*logpb.Retired{{Directory: "x"}}
+		},
+		"a dispute of the future": func(s *State, j *logpb.Job) {
+			j.Disputes = []*logpb.Dispute{{Generation: 7, Step: 1, Digests: []string{digestA, digestB}}}
+		},
+		"a dispute without a difference": func(s *State, j *logpb.Job) {
+			j.Disputes = []*logpb.Dispute{{Generation: 1, Step: 1, Digests: []string{digestA, digestA}}}
+		},
+		"two disputes of a generation": func(s *State, j *logpb.Job) {
+			d := &logpb.Dispute{Generation: 1, Step: 1, Digests: []string{digestA, digestB}}
+			j.Disputes = []*logpb.Dispute{d, d}
+		},
+		"healed twice": func(s *State, j *logpb.Job) {
+			g := proto.CloneOf(j.Generations[0])
+			g.Number = 2
+			j.Generations = append(j.Generations, g)
+			for n := range uint64(2) {
+				j.Disputes = append(j.Disputes, &logpb.Dispute{Generation: n + 1, Step: 1, Digests: []string{digestA, digestB}, NumericsClass: "k"})
+			}
 		},
 		"unknown": func(s *State, j *logpb.Job) { s.view.Workers = s.view.Workers[1:] },
 		"event":   func(s *State, j *logpb.Job) { j.Events[0].Number = 9 },

@@ -21,6 +21,7 @@ type device struct {
 	poison  atomic.Bool // the next gradient has a NaN
 	corrupt atomic.Bool // the next state digest is wrong
 	late    atomic.Bool // a moment flips when the next update has begun, after all comparisons
+	odd     atomic.Bool // its updates have other bits than those of its class
 	broken  atomic.Bool // all that is still asked of it fails
 
 	wrongAt     atomic.Int64 // so many gradients on, a bit of one flips before anything is made of it; 0: in none
@@ -123,6 +124,13 @@ func (l *lane) FromFixed(x seam.F32, acc seam.I64, divisor float64) {
 		l.d.flip(true)
 	}
 	l.Lane.FromFixed(x, acc, divisor)
+}
+
+func (l *lane) AdamW(p, m, v, g seam.F32, a seam.AdamW) {
+	if l.d.odd.Load() {
+		a.LR = math.Nextafter32(a.LR, 1)
+	}
+	l.Lane.AdamW(p, m, v, g, a)
 }
 
 func (l *lane) Hash(x seam.F32, first uint64) uint64 {

@@ -159,6 +159,7 @@ type Command struct {
 	//	*Command_JobFailed
 	//	*Command_JobNoted
 	//	*Command_JobEvaluated
+	//	*Command_StatesDiffered
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -325,6 +326,15 @@ func (x *Command) GetJobEvaluated() *JobEvaluated {
 	return nil
 }
 
+func (x *Command) GetStatesDiffered() *StatesDiffered {
+	if x != nil {
+		if x, ok := x.Command.(*Command_StatesDiffered); ok {
+			return x.StatesDiffered
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -381,6 +391,10 @@ type Command_JobEvaluated struct {
 	JobEvaluated *JobEvaluated `protobuf:"bytes,22,opt,name=job_evaluated,json=jobEvaluated,proto3,oneof"`
 }
 
+type Command_StatesDiffered struct {
+	StatesDiffered *StatesDiffered `protobuf:"bytes,23,opt,name=states_differed,json=statesDiffered,proto3,oneof"`
+}
+
 func (*Command_JobSubmitted) isCommand_Command() {}
 
 func (*Command_JobControlled) isCommand_Command() {}
@@ -406,6 +420,8 @@ func (*Command_JobFailed) isCommand_Command() {}
 func (*Command_JobNoted) isCommand_Command() {}
 
 func (*Command_JobEvaluated) isCommand_Command() {}
+
+func (*Command_StatesDiffered) isCommand_Command() {}
 
 // JobSubmitted admits a job. The same key with the same spec and resume point is a duplicate and changes nothing.
 type JobSubmitted struct {
@@ -1326,6 +1342,59 @@ func (x *JobEvaluated) GetScore() float64 {
 	return 0
 }
 
+// StatesDiffered: members of the current generation held unlike states of one step, and nobody could tell whose is right.
+type StatesDiffered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Dispute       *Dispute               `protobuf:"bytes,2,opt,name=dispute,proto3" json:"dispute,omitempty"` // numerics_class and text are filled in when it is applied
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatesDiffered) Reset() {
+	*x = StatesDiffered{}
+	mi := &file_logpb_log_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatesDiffered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatesDiffered) ProtoMessage() {}
+
+func (x *StatesDiffered) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatesDiffered.ProtoReflect.Descriptor instead.
+func (*StatesDiffered) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StatesDiffered) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *StatesDiffered) GetDispute() *Dispute {
+	if x != nil {
+		return x.Dispute
+	}
+	return nil
+}
+
 // Snapshot is the whole state. On disk its CRC32C follows it.
 type Snapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1338,7 +1407,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1419,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1432,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Snapshot) GetIndex() uint64 {
@@ -1409,13 +1478,14 @@ type Job struct {
 	Retired        []*Retired             `protobuf:"bytes,17,rep,name=retired,proto3" json:"retired,omitempty"`         // given up by retention, newest last, bounded. Invariant: none of them is in checkpoints
 	Events         []*Event               `protobuf:"bytes,18,rep,name=events,proto3" json:"events,omitempty"`           // newest last, bounded. Invariant: numbers are consecutive
 	Scores         []*Score               `protobuf:"bytes,19,rep,name=scores,proto3" json:"scores,omitempty"`           // of steps without a checkpoint, yet; newest last, bounded. Invariant: by increasing step, no step of a checkpoint
+	Disputes       []*Dispute             `protobuf:"bytes,20,rep,name=disputes,proto3" json:"disputes,omitempty"`       // newest last, bounded. Invariant: at most one of a generation; of one step and class one, unless the job failed
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1497,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1510,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Job) GetId() string {
@@ -1576,6 +1646,13 @@ func (x *Job) GetScores() []*Score {
 	return nil
 }
 
+func (x *Job) GetDisputes() []*Dispute {
+	if x != nil {
+		return x.Disputes
+	}
+	return nil
+}
+
 // Worker is one process with one device.
 type Worker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1592,7 +1669,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1681,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1694,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Worker) GetId() string {
@@ -1687,7 +1764,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1776,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1789,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Generation) GetNumber() uint64 {
@@ -1791,7 +1868,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1880,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1893,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -1865,7 +1942,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +1954,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +1967,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Checkpoint) GetStep() int64 {
@@ -1956,6 +2033,83 @@ func (x *Checkpoint) GetScore() float64 {
 	return 0
 }
 
+// Dispute is a step whose state members disagreed about, none of whom was found to be wrong.
+type Dispute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Step          int64                  `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Digests       []string               `protobuf:"bytes,3,rep,name=digests,proto3" json:"digests,omitempty"`                                  // by rank. Invariant: not all are equal
+	NumericsClass string                 `protobuf:"bytes,4,opt,name=numerics_class,json=numericsClass,proto3" json:"numerics_class,omitempty"` // of two members that disagreed; empty: only members of different classes did
+	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`                                        // who had which state
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dispute) Reset() {
+	*x = Dispute{}
+	mi := &file_logpb_log_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dispute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dispute) ProtoMessage() {}
+
+func (x *Dispute) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
+func (*Dispute) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Dispute) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Dispute) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Dispute) GetDigests() []string {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
+func (x *Dispute) GetNumericsClass() string {
+	if x != nil {
+		return x.NumericsClass
+	}
+	return ""
+}
+
+func (x *Dispute) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // Score is what the state of a step is worth.
 type Score struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1967,7 +2121,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2133,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2146,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Score) GetStep() int64 {
@@ -2020,7 +2174,7 @@ type Retired struct {
 
 func (x *Retired) Reset() {
 	*x = Retired{}
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2186,7 @@ func (x *Retired) String() string {
 func (*Retired) ProtoMessage() {}
 
 func (x *Retired) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2199,7 @@ func (x *Retired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retired.ProtoReflect.Descriptor instead.
 func (*Retired) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Retired) GetDirectory() string {
@@ -2077,7 +2231,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2243,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2256,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Mark) GetGeneration() uint64 {
@@ -2159,7 +2313,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2325,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2338,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetNumber() uint64 {
@@ -2212,7 +2366,7 @@ var File_logpb_log_proto protoreflect.FileDescriptor
 
 const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
-	"\x0flogpb/log.proto\x12\x11ringleader.log.v1\"\xff\a\n" +
+	"\x0flogpb/log.proto\x12\x11ringleader.log.v1\"\xcd\b\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12F\n" +
 	"\rjob_submitted\x18\n" +
@@ -2230,7 +2384,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"job_failed\x18\x14 \x01(\v2\x1c.ringleader.log.v1.JobFailedH\x00R\tjobFailed\x12:\n" +
 	"\tjob_noted\x18\x15 \x01(\v2\x1b.ringleader.log.v1.JobNotedH\x00R\bjobNoted\x12F\n" +
-	"\rjob_evaluated\x18\x16 \x01(\v2\x1f.ringleader.log.v1.JobEvaluatedH\x00R\fjobEvaluatedB\t\n" +
+	"\rjob_evaluated\x18\x16 \x01(\v2\x1f.ringleader.log.v1.JobEvaluatedH\x00R\fjobEvaluated\x12L\n" +
+	"\x0fstates_differed\x18\x17 \x01(\v2!.ringleader.log.v1.StatesDifferedH\x00R\x0estatesDifferedB\t\n" +
 	"\acommand\"\xbe\x01\n" +
 	"\fJobSubmitted\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
@@ -2313,11 +2468,14 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x14\n" +
-	"\x05score\x18\x04 \x01(\x01R\x05score\"\x81\x01\n" +
+	"\x05score\x18\x04 \x01(\x01R\x05score\"]\n" +
+	"\x0eStatesDiffered\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x124\n" +
+	"\adispute\x18\x02 \x01(\v2\x1a.ringleader.log.v1.DisputeR\adispute\"\x81\x01\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
 	"\x04jobs\x18\x02 \x03(\v2\x16.ringleader.log.v1.JobR\x04jobs\x123\n" +
-	"\aworkers\x18\x03 \x03(\v2\x19.ringleader.log.v1.WorkerR\aworkers\"\x82\x06\n" +
+	"\aworkers\x18\x03 \x03(\v2\x19.ringleader.log.v1.WorkerR\aworkers\"\xba\x06\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
@@ -2340,7 +2498,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\vcheckpoints\x18\x10 \x03(\v2\x1d.ringleader.log.v1.CheckpointR\vcheckpoints\x124\n" +
 	"\aretired\x18\x11 \x03(\v2\x1a.ringleader.log.v1.RetiredR\aretired\x120\n" +
 	"\x06events\x18\x12 \x03(\v2\x18.ringleader.log.v1.EventR\x06events\x120\n" +
-	"\x06scores\x18\x13 \x03(\v2\x18.ringleader.log.v1.ScoreR\x06scores\"\xa1\x02\n" +
+	"\x06scores\x18\x13 \x03(\v2\x18.ringleader.log.v1.ScoreR\x06scores\x126\n" +
+	"\bdisputes\x18\x14 \x03(\v2\x1a.ringleader.log.v1.DisputeR\bdisputes\"\xa1\x02\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -2384,7 +2543,15 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fcommitted_ms\x18\a \x01(\x03R\vcommittedMs\x12\x18\n" +
 	"\arefused\x18\b \x01(\tR\arefused\x12\x19\n" +
 	"\x05score\x18\t \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
-	"\x06_score\"1\n" +
+	"\x06_score\"\x92\x01\n" +
+	"\aDispute\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x18\n" +
+	"\adigests\x18\x03 \x03(\tR\adigests\x12%\n" +
+	"\x0enumerics_class\x18\x04 \x01(\tR\rnumericsClass\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"1\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\"@\n" +
@@ -2432,7 +2599,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 }
 
 var file_logpb_log_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_logpb_log_proto_goTypes = []any{
 	(JobState)(0),               // 0: ringleader.log.v1.JobState
 	(JobAction)(0),              // 1: ringleader.log.v1.JobAction
@@ -2451,17 +2618,19 @@ var file_logpb_log_proto_goTypes = []any{
 	(*JobFailed)(nil),           // 14: ringleader.log.v1.JobFailed
 	(*JobNoted)(nil),            // 15: ringleader.log.v1.JobNoted
 	(*JobEvaluated)(nil),        // 16: ringleader.log.v1.JobEvaluated
-	(*Snapshot)(nil),            // 17: ringleader.log.v1.Snapshot
-	(*Job)(nil),                 // 18: ringleader.log.v1.Job
-	(*Worker)(nil),              // 19: ringleader.log.v1.Worker
-	(*Generation)(nil),          // 20: ringleader.log.v1.Generation
-	(*Member)(nil),              // 21: ringleader.log.v1.Member
-	(*Checkpoint)(nil),          // 22: ringleader.log.v1.Checkpoint
-	(*Score)(nil),               // 23: ringleader.log.v1.Score
-	(*Retired)(nil),             // 24: ringleader.log.v1.Retired
-	(*Mark)(nil),                // 25: ringleader.log.v1.Mark
-	(*Event)(nil),               // 26: ringleader.log.v1.Event
-	nil,                         // 27: ringleader.log.v1.Worker.LabelsEntry
+	(*StatesDiffered)(nil),      // 17: ringleader.log.v1.StatesDiffered
+	(*Snapshot)(nil),            // 18: ringleader.log.v1.Snapshot
+	(*Job)(nil),                 // 19: ringleader.log.v1.Job
+	(*Worker)(nil),              // 20: ringleader.log.v1.Worker
+	(*Generation)(nil),          // 21: ringleader.log.v1.Generation
+	(*Member)(nil),              // 22: ringleader.log.v1.Member
+	(*Checkpoint)(nil),          // 23: ringleader.log.v1.Checkpoint
+	(*Dispute)(nil),             // 24: ringleader.log.v1.Dispute
+	(*Score)(nil),               // 25: ringleader.log.v1.Score
+	(*Retired)(nil),             // 26: ringleader.log.v1.Retired
+	(*Mark)(nil),                // 27: ringleader.log.v1.Mark
+	(*Event)(nil),               // 28: ringleader.log.v1.Event
+	nil,                         // 29: ringleader.log.v1.Worker.LabelsEntry
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	3,  // 0: ringleader.log.v1.Command.job_submitted:type_name -> ringleader.log.v1.JobSubmitted
@@ -2477,31 +2646,34 @@ var file_logpb_log_proto_depIdxs = []int32{
 	14, // 10: ringleader.log.v1.Command.job_failed:type_name -> ringleader.log.v1.JobFailed
 	15, // 11: ringleader.log.v1.Command.job_noted:type_name -> ringleader.log.v1.JobNoted
 	16, // 12: ringleader.log.v1.Command.job_evaluated:type_name -> ringleader.log.v1.JobEvaluated
-	4,  // 13: ringleader.log.v1.JobSubmitted.demand:type_name -> ringleader.log.v1.Demand
-	1,  // 14: ringleader.log.v1.JobControlled.action:type_name -> ringleader.log.v1.JobAction
-	19, // 15: ringleader.log.v1.WorkerRegistered.worker:type_name -> ringleader.log.v1.Worker
-	20, // 16: ringleader.log.v1.GenerationCreated.generation:type_name -> ringleader.log.v1.Generation
-	22, // 17: ringleader.log.v1.CheckpointCommitted.checkpoint:type_name -> ringleader.log.v1.Checkpoint
-	25, // 18: ringleader.log.v1.ProgressMarked.mark:type_name -> ringleader.log.v1.Mark
-	0,  // 19: ringleader.log.v1.JobFinished.state:type_name -> ringleader.log.v1.JobState
-	18, // 20: ringleader.log.v1.Snapshot.jobs:type_name -> ringleader.log.v1.Job
-	19, // 21: ringleader.log.v1.Snapshot.workers:type_name -> ringleader.log.v1.Worker
-	4,  // 22: ringleader.log.v1.Job.demand:type_name -> ringleader.log.v1.Demand
-	0,  // 23: ringleader.log.v1.Job.state:type_name -> ringleader.log.v1.JobState
-	1,  // 24: ringleader.log.v1.Job.wish:type_name -> ringleader.log.v1.JobAction
-	25, // 25: ringleader.log.v1.Job.mark:type_name -> ringleader.log.v1.Mark
-	20, // 26: ringleader.log.v1.Job.generations:type_name -> ringleader.log.v1.Generation
-	22, // 27: ringleader.log.v1.Job.checkpoints:type_name -> ringleader.log.v1.Checkpoint
-	24, // 28: ringleader.log.v1.Job.retired:type_name -> ringleader.log.v1.Retired
-	26, // 29: ringleader.log.v1.Job.events:type_name -> ringleader.log.v1.Event
-	23, // 30: ringleader.log.v1.Job.scores:type_name -> ringleader.log.v1.Score
-	27, // 31: ringleader.log.v1.Worker.labels:type_name -> ringleader.log.v1.Worker.LabelsEntry
-	21, // 32: ringleader.log.v1.Generation.members:type_name -> ringleader.log.v1.Member
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	17, // 13: ringleader.log.v1.Command.states_differed:type_name -> ringleader.log.v1.StatesDiffered
+	4,  // 14: ringleader.log.v1.JobSubmitted.demand:type_name -> ringleader.log.v1.Demand
+	1,  // 15: ringleader.log.v1.JobControlled.action:type_name -> ringleader.log.v1.JobAction
+	20, // 16: ringleader.log.v1.WorkerRegistered.worker:type_name -> ringleader.log.v1.Worker
+	21, // 17: ringleader.log.v1.GenerationCreated.generation:type_name -> ringleader.log.v1.Generation
+	23, // 18: ringleader.log.v1.CheckpointCommitted.checkpoint:type_name -> ringleader.log.v1.Checkpoint
+	27, // 19: ringleader.log.v1.ProgressMarked.mark:type_name -> ringleader.log.v1.Mark
+	0,  // 20: ringleader.log.v1.JobFinished.state:type_name -> ringleader.log.v1.JobState
+	24, // 21: ringleader.log.v1.StatesDiffered.dispute:type_name -> ringleader.log.v1.Dispute
+	19, // 22: ringleader.log.v1.Snapshot.jobs:type_name -> ringleader.log.v1.Job
+	20, // 23: ringleader.log.v1.Snapshot.workers:type_name -> ringleader.log.v1.Worker
+	4,  // 24: ringleader.log.v1.Job.demand:type_name -> ringleader.log.v1.Demand
+	0,  // 25: ringleader.log.v1.Job.state:type_name -> ringleader.log.v1.JobState
+	1,  // 26: ringleader.log.v1.Job.wish:type_name -> ringleader.log.v1.JobAction
+	27, // 27: ringleader.log.v1.Job.mark:type_name -> ringleader.log.v1.Mark
+	21, // 28: ringleader.log.v1.Job.generations:type_name -> ringleader.log.v1.Generation
+	23, // 29: ringleader.log.v1.Job.checkpoints:type_name -> ringleader.log.v1.Checkpoint
+	26, // 30: ringleader.log.v1.Job.retired:type_name -> ringleader.log.v1.Retired
+	28, // 31: ringleader.log.v1.Job.events:type_name -> ringleader.log.v1.Event
+	25, // 32: ringleader.log.v1.Job.scores:type_name -> ringleader.log.v1.Score
+	24, // 33: ringleader.log.v1.Job.disputes:type_name -> ringleader.log.v1.Dispute
+	29, // 34: ringleader.log.v1.Worker.labels:type_name -> ringleader.log.v1.Worker.LabelsEntry
+	22, // 35: ringleader.log.v1.Generation.members:type_name -> ringleader.log.v1.Member
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -2523,15 +2695,16 @@ func file_logpb_log_proto_init() {
 		(*Command_JobFailed)(nil),
 		(*Command_JobNoted)(nil),
 		(*Command_JobEvaluated)(nil),
+		(*Command_StatesDiffered)(nil),
 	}
-	file_logpb_log_proto_msgTypes[20].OneofWrappers = []any{}
+	file_logpb_log_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

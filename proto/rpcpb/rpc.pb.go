@@ -1890,6 +1890,7 @@ type Holding struct {
 	How           string                 `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`
 	Reason        LeftReason             `protobuf:"varint,7,opt,name=reason,proto3,enum=ringleader.rpc.v1.LeftReason" json:"reason,omitempty"`
 	Hung          bool                   `protobuf:"varint,8,opt,name=hung,proto3" json:"hung,omitempty"`
+	Dispute       *Dispute               `protobuf:"bytes,9,opt,name=dispute,proto3" json:"dispute,omitempty"` // as in Left
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1978,6 +1979,13 @@ func (x *Holding) GetHung() bool {
 		return x.Hung
 	}
 	return false
+}
+
+func (x *Holding) GetDispute() *Dispute {
+	if x != nil {
+		return x.Dispute
+	}
+	return nil
 }
 
 type Heartbeat struct {
@@ -2160,7 +2168,8 @@ type Left struct {
 	How        string                 `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`         // "connection reset", "beat stood still for 2s", ...
 	Hung       bool                   `protobuf:"varint,7,opt,name=hung,proto3" json:"hung,omitempty"`      // the culprit's beat stood still: it counts as gone although its connections are open
 	// The worker wants no new generation: SIGTERM. A drain that would leave no other holder of the state should checkpoint first.
-	Draining      bool `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining      bool     `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
+	Dispute       *Dispute `protobuf:"bytes,9,opt,name=dispute,proto3" json:"dispute,omitempty"` // it left because of one, and noticed that itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2251,6 +2260,66 @@ func (x *Left) GetDraining() bool {
 	return false
 }
 
+func (x *Left) GetDispute() *Dispute {
+	if x != nil {
+		return x.Dispute
+	}
+	return nil
+}
+
+// Dispute: members held unlike states of one step, and nobody could tell whose is right.
+type Dispute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          int64                  `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Digests       []string               `protobuf:"bytes,2,rep,name=digests,proto3" json:"digests,omitempty"` // by rank
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dispute) Reset() {
+	*x = Dispute{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dispute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dispute) ProtoMessage() {}
+
+func (x *Dispute) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
+func (*Dispute) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Dispute) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Dispute) GetDigests() []string {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
 // FileInfo is one file of a checkpoint.
 type FileInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2263,7 +2332,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2344,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2357,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FileInfo) GetName() string {
@@ -2328,7 +2397,7 @@ type PartsWritten struct {
 
 func (x *PartsWritten) Reset() {
 	*x = PartsWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2409,7 @@ func (x *PartsWritten) String() string {
 func (*PartsWritten) ProtoMessage() {}
 
 func (x *PartsWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2422,7 @@ func (x *PartsWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsWritten.ProtoReflect.Descriptor instead.
 func (*PartsWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PartsWritten) GetJobId() string {
@@ -2417,7 +2486,7 @@ type ManifestWritten struct {
 
 func (x *ManifestWritten) Reset() {
 	*x = ManifestWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2498,7 @@ func (x *ManifestWritten) String() string {
 func (*ManifestWritten) ProtoMessage() {}
 
 func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2511,7 @@ func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestWritten.ProtoReflect.Descriptor instead.
 func (*ManifestWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ManifestWritten) GetJobId() string {
@@ -2480,7 +2549,7 @@ type CheckpointFailed struct {
 
 func (x *CheckpointFailed) Reset() {
 	*x = CheckpointFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2561,7 @@ func (x *CheckpointFailed) String() string {
 func (*CheckpointFailed) ProtoMessage() {}
 
 func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2574,7 @@ func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointFailed.ProtoReflect.Descriptor instead.
 func (*CheckpointFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckpointFailed) GetJobId() string {
@@ -2557,7 +2626,7 @@ type CheckpointUnusable struct {
 
 func (x *CheckpointUnusable) Reset() {
 	*x = CheckpointUnusable{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2638,7 @@ func (x *CheckpointUnusable) String() string {
 func (*CheckpointUnusable) ProtoMessage() {}
 
 func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2651,7 @@ func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointUnusable.ProtoReflect.Descriptor instead.
 func (*CheckpointUnusable) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CheckpointUnusable) GetJobId() string {
@@ -2627,7 +2696,7 @@ type Evaluated struct {
 
 func (x *Evaluated) Reset() {
 	*x = Evaluated{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2708,7 @@ func (x *Evaluated) String() string {
 func (*Evaluated) ProtoMessage() {}
 
 func (x *Evaluated) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2721,7 @@ func (x *Evaluated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evaluated.ProtoReflect.Descriptor instead.
 func (*Evaluated) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Evaluated) GetJobId() string {
@@ -2702,7 +2771,7 @@ type JobFailed struct {
 
 func (x *JobFailed) Reset() {
 	*x = JobFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2783,7 @@ func (x *JobFailed) String() string {
 func (*JobFailed) ProtoMessage() {}
 
 func (x *JobFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2796,7 @@ func (x *JobFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFailed.ProtoReflect.Descriptor instead.
 func (*JobFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *JobFailed) GetJobId() string {
@@ -2762,7 +2831,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +2843,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +2856,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Prepared) GetJobId() string {
@@ -2826,7 +2895,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2907,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2920,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -3024,7 +3093,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3036,7 +3105,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3049,7 +3118,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 // Prepare asks an idle worker to get ready for a job whose gang it is to join, or in which it is to replace somebody: to open the data, build the
@@ -3064,7 +3133,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3076,7 +3145,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3089,7 +3158,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Prepare) GetJobId() string {
@@ -3116,7 +3185,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3197,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3210,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -3178,7 +3247,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3190,7 +3259,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3203,7 +3272,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -3280,7 +3349,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3361,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3374,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -3341,7 +3410,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3422,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3435,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Change) GetJobId() string {
@@ -3403,7 +3472,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3484,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3497,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -3472,7 +3541,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3553,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3566,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Committed) GetJobId() string {
@@ -3541,7 +3610,7 @@ type CheckpointAbandoned struct {
 
 func (x *CheckpointAbandoned) Reset() {
 	*x = CheckpointAbandoned{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3622,7 @@ func (x *CheckpointAbandoned) String() string {
 func (*CheckpointAbandoned) ProtoMessage() {}
 
 func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3635,7 @@ func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
 func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CheckpointAbandoned) GetJobId() string {
@@ -3607,7 +3676,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3619,7 +3688,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3632,7 +3701,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Release) GetJobId() string {
@@ -3651,7 +3720,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3732,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3745,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
 }
 
 type RingResponse struct {
@@ -3687,7 +3756,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3699,7 +3768,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3712,7 +3781,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{49}
 }
 
 // FetchStateRequest asks for a run of the state's words in canonical order, so that a joiner can copy from several members at a time.
@@ -3728,7 +3797,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[49]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +3809,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[49]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +3822,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{49}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3796,7 +3865,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[50]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +3877,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[50]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +3890,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{50}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *FetchStateResponse) GetData() []byte {
@@ -3861,7 +3930,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[51]
+	mi := &file_rpcpb_rpc_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +3942,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[51]
+	mi := &file_rpcpb_rpc_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +3955,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -4072,7 +4141,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\bdraining\x18\t \x01(\bR\bdraining\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x02\n" +
 	"\aHolding\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -4083,7 +4152,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\aculprit\x18\x05 \x01(\tR\aculprit\x12\x10\n" +
 	"\x03how\x18\x06 \x01(\tR\x03how\x125\n" +
 	"\x06reason\x18\a \x01(\x0e2\x1d.ringleader.rpc.v1.LeftReasonR\x06reason\x12\x12\n" +
-	"\x04hung\x18\b \x01(\bR\x04hung\"\x1f\n" +
+	"\x04hung\x18\b \x01(\bR\x04hung\x124\n" +
+	"\adispute\x18\t \x01(\v2\x1a.ringleader.rpc.v1.DisputeR\adispute\"\x1f\n" +
 	"\tHeartbeat\x12\x12\n" +
 	"\x04beat\x18\x01 \x01(\x04R\x04beat\"\xba\x02\n" +
 	"\bProgress\x12\x15\n" +
@@ -4101,7 +4171,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\ftokens_per_s\x18\n" +
 	" \x01(\x01R\n" +
 	"tokensPerS\x12#\n" +
-	"\rshard_seconds\x18\v \x03(\x01R\fshardSeconds\"\xe4\x01\n" +
+	"\rshard_seconds\x18\v \x03(\x01R\fshardSeconds\"\x9a\x02\n" +
 	"\x04Left\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1e\n" +
 	"\n" +
@@ -4112,7 +4182,11 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\aculprit\x18\x05 \x01(\tR\aculprit\x12\x10\n" +
 	"\x03how\x18\x06 \x01(\tR\x03how\x12\x12\n" +
 	"\x04hung\x18\a \x01(\bR\x04hung\x12\x1a\n" +
-	"\bdraining\x18\b \x01(\bR\bdraining\"J\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\x124\n" +
+	"\adispute\x18\t \x01(\v2\x1a.ringleader.rpc.v1.DisputeR\adispute\"7\n" +
+	"\aDispute\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
+	"\adigests\x18\x02 \x03(\tR\adigests\"J\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
@@ -4316,7 +4390,7 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_rpcpb_rpc_proto_goTypes = []any{
 	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
 	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
@@ -4350,31 +4424,32 @@ var file_rpcpb_rpc_proto_goTypes = []any{
 	(*Heartbeat)(nil),              // 29: ringleader.rpc.v1.Heartbeat
 	(*Progress)(nil),               // 30: ringleader.rpc.v1.Progress
 	(*Left)(nil),                   // 31: ringleader.rpc.v1.Left
-	(*FileInfo)(nil),               // 32: ringleader.rpc.v1.FileInfo
-	(*PartsWritten)(nil),           // 33: ringleader.rpc.v1.PartsWritten
-	(*ManifestWritten)(nil),        // 34: ringleader.rpc.v1.ManifestWritten
-	(*CheckpointFailed)(nil),       // 35: ringleader.rpc.v1.CheckpointFailed
-	(*CheckpointUnusable)(nil),     // 36: ringleader.rpc.v1.CheckpointUnusable
-	(*Evaluated)(nil),              // 37: ringleader.rpc.v1.Evaluated
-	(*JobFailed)(nil),              // 38: ringleader.rpc.v1.JobFailed
-	(*Prepared)(nil),               // 39: ringleader.rpc.v1.Prepared
-	(*AttachResponse)(nil),         // 40: ringleader.rpc.v1.AttachResponse
-	(*Drain)(nil),                  // 41: ringleader.rpc.v1.Drain
-	(*Prepare)(nil),                // 42: ringleader.rpc.v1.Prepare
-	(*Registered)(nil),             // 43: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 44: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 45: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 46: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 47: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 48: ringleader.rpc.v1.Committed
-	(*CheckpointAbandoned)(nil),    // 49: ringleader.rpc.v1.CheckpointAbandoned
-	(*Release)(nil),                // 50: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 51: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 52: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 53: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 54: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 55: ringleader.rpc.v1.StateHeader
-	nil,                            // 56: ringleader.rpc.v1.Register.LabelsEntry
+	(*Dispute)(nil),                // 32: ringleader.rpc.v1.Dispute
+	(*FileInfo)(nil),               // 33: ringleader.rpc.v1.FileInfo
+	(*PartsWritten)(nil),           // 34: ringleader.rpc.v1.PartsWritten
+	(*ManifestWritten)(nil),        // 35: ringleader.rpc.v1.ManifestWritten
+	(*CheckpointFailed)(nil),       // 36: ringleader.rpc.v1.CheckpointFailed
+	(*CheckpointUnusable)(nil),     // 37: ringleader.rpc.v1.CheckpointUnusable
+	(*Evaluated)(nil),              // 38: ringleader.rpc.v1.Evaluated
+	(*JobFailed)(nil),              // 39: ringleader.rpc.v1.JobFailed
+	(*Prepared)(nil),               // 40: ringleader.rpc.v1.Prepared
+	(*AttachResponse)(nil),         // 41: ringleader.rpc.v1.AttachResponse
+	(*Drain)(nil),                  // 42: ringleader.rpc.v1.Drain
+	(*Prepare)(nil),                // 43: ringleader.rpc.v1.Prepare
+	(*Registered)(nil),             // 44: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                 // 45: ringleader.rpc.v1.Assign
+	(*Member)(nil),                 // 46: ringleader.rpc.v1.Member
+	(*Change)(nil),                 // 47: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),          // 48: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),              // 49: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),    // 50: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                // 51: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),            // 52: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),           // 53: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),      // 54: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),     // 55: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),            // 56: ringleader.rpc.v1.StateHeader
+	nil,                            // 57: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
@@ -4394,60 +4469,62 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	29, // 14: ringleader.rpc.v1.AttachRequest.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
 	30, // 15: ringleader.rpc.v1.AttachRequest.progress:type_name -> ringleader.rpc.v1.Progress
 	31, // 16: ringleader.rpc.v1.AttachRequest.left:type_name -> ringleader.rpc.v1.Left
-	33, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
-	34, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
-	35, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
-	38, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
-	36, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
-	37, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
-	39, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
-	56, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	34, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
+	35, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
+	36, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
+	39, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
+	37, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
+	38, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
+	40, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
+	57, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
 	28, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
 	2,  // 26: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
-	2,  // 27: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	32, // 28: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
-	6,  // 29: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	43, // 30: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	44, // 31: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	46, // 32: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	47, // 33: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	48, // 34: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	50, // 35: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	49, // 36: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
-	29, // 37: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	42, // 38: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
-	41, // 39: ringleader.rpc.v1.AttachResponse.drain:type_name -> ringleader.rpc.v1.Drain
-	45, // 40: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
-	3,  // 41: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	32, // 42: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	55, // 43: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
-	8,  // 44: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
-	10, // 45: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
-	12, // 46: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
-	14, // 47: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
-	16, // 48: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
-	18, // 49: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
-	24, // 50: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	22, // 51: ringleader.rpc.v1.CoordinatorService.DrainWorker:input_type -> ringleader.rpc.v1.DrainWorkerRequest
-	26, // 52: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	51, // 53: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	53, // 54: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 55: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 56: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 57: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 58: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 59: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 60: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	25, // 61: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	23, // 62: ringleader.rpc.v1.CoordinatorService.DrainWorker:output_type -> ringleader.rpc.v1.DrainWorkerResponse
-	40, // 63: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	52, // 64: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	54, // 65: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	55, // [55:66] is the sub-list for method output_type
-	44, // [44:55] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	32, // 27: ringleader.rpc.v1.Holding.dispute:type_name -> ringleader.rpc.v1.Dispute
+	2,  // 28: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
+	32, // 29: ringleader.rpc.v1.Left.dispute:type_name -> ringleader.rpc.v1.Dispute
+	33, // 30: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	6,  // 31: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
+	44, // 32: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	45, // 33: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	47, // 34: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	48, // 35: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	49, // 36: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	51, // 37: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	50, // 38: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	29, // 39: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	43, // 40: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
+	42, // 41: ringleader.rpc.v1.AttachResponse.drain:type_name -> ringleader.rpc.v1.Drain
+	46, // 42: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	3,  // 43: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
+	33, // 44: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	56, // 45: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	8,  // 46: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
+	10, // 47: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
+	12, // 48: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
+	14, // 49: ringleader.rpc.v1.CoordinatorService.WatchJob:input_type -> ringleader.rpc.v1.WatchJobRequest
+	16, // 50: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
+	18, // 51: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
+	24, // 52: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
+	22, // 53: ringleader.rpc.v1.CoordinatorService.DrainWorker:input_type -> ringleader.rpc.v1.DrainWorkerRequest
+	26, // 54: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	52, // 55: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	54, // 56: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 57: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 58: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 59: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 60: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 61: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 62: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	25, // 63: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	23, // 64: ringleader.rpc.v1.CoordinatorService.DrainWorker:output_type -> ringleader.rpc.v1.DrainWorkerResponse
+	41, // 65: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	53, // 66: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	55, // 67: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	57, // [57:68] is the sub-list for method output_type
+	46, // [46:57] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_rpcpb_rpc_proto_init() }
@@ -4469,8 +4546,8 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_Evaluated)(nil),
 		(*AttachRequest_Prepared)(nil),
 	}
-	file_rpcpb_rpc_proto_msgTypes[33].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[36].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[34].OneofWrappers = []any{}
+	file_rpcpb_rpc_proto_msgTypes[37].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
@@ -4488,7 +4565,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
