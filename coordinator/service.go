@@ -41,11 +41,20 @@ func (s *service) notLeader(_ context.Context, setTrailer func(metadata.MD)) err
 // leader is this node's leadership, confirmed by a majority after the call began: what is then read is current. (Its own writes
 // are applied here before they are acknowledged, and those of earlier leaders before it began to lead.)
 func (s *service) leader(ctx context.Context) (*leadership, error) {
-	l := s.c.leading.Load()
-	if l == nil || s.c.raft.VerifyLeader().Error() != nil {
-		return nil, s.notLeader(ctx, trailer(ctx))
+	if l := s.confirmed(); l != nil {
+		return l, nil
 	}
-	return l, nil
+	return nil, s.notLeader(ctx, trailer(ctx))
+}
+
+// confirmed is nil if this node does not lead. An entry goes through the log: nobody has acknowledged it before the call began. (Raft's VerifyLeader takes
+// answers to heartbeats of before, which wait in the socket when a process that was stopped goes on.)
+func (s *service) confirmed() *leadership {
+	l := s.c.leading.Load()
+	if l == nil || s.c.raft.Barrier(time.Second).Error() != nil {
+		return nil
+	}
+	return l
 }
 
 func trailer(ctx context.Context) func(metadata.MD) {
@@ -171,8 +180,8 @@ const (
 // WatchJob implements the service.
 func (s *service) WatchJob(req *rpcpb.WatchJobRequest, stream rpcpb.CoordinatorService_WatchJobServer) error {
 	ctx := stream.Context()
-	l := s.c.leading.Load()
-	if l == nil || s.c.raft.VerifyLeader().Error() != nil {
+	l := s.confirmed()
+	if l == nil {
 		return s.notLeader(ctx, stream.SetTrailer)
 	}
 	remind := time.NewTicker(client.WatchInterval)
