@@ -152,7 +152,8 @@ func (s streams) Dial(target raft.ServerAddress, timeout time.Duration) (net.Con
 type transport struct{ *raft.NetworkTransport }
 
 func newTransport(s streams, timeout time.Duration, logger hclog.Logger) *transport {
-	return &transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: s, MaxPool: 3, Timeout: timeout, Logger: logger})}
+	// One at a time: a pipeline whose peer has a newer term while the next entry is sent waits for ever (raft v1.8.0), and so does Shutdown.
+	return &transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: s, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: timeout, Logger: logger})}
 }
 
 func at(id raft.ServerID, addr raft.ServerAddress) raft.ServerAddress {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestChaos: one cluster of the harness, with a store that hangs and bits flipped in messages, memory and files. `make chaos` plays as many as one wants.
+// TestChaos: one cluster of the harness, with a store that hangs, a network that loses messages, and bits flipped in memory and files. `make chaos` plays as many as one wants.
 func TestChaos(t *testing.T) {
 	out := output(t, "chaos", "--seed", "8", "--round", "3", "--dir", filepath.Join(t.TempDir(), "chaos"), "--json", "-")
 	var r struct {

@@ -205,6 +205,9 @@ func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 	} else {
 		r.Wrong = append(r.Wrong, err.Error())
 	}
+	for _, name := range report.stubborn {
+		r.Wrong = append(r.Wrong, fmt.Sprintf("%s did not end within %v", name, stopLimit))
+	}
 	r.Wrong = append(r.Wrong, leaks(ctx, dir, report.ports, before)...)
 	fmt.Fprintln(c.log, r.line())
 	if len(r.Wrong) == 0 {

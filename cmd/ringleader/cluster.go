@@ -53,7 +53,8 @@ type child struct {
 	done  chan struct{} // closed when the process has ended
 	log   string
 
-	lost bool // a fault killed it
+	lost     bool // a fault killed it
+	stubborn bool // stop had to kill it
 }
 
 // newCluster prepares a cluster in dir, which is its own. What is there was left by one that was killed: a coordinator would take its
@@ -214,6 +215,7 @@ func (ch *child) stop() {
 	select {
 	case <-ch.done:
 	case <-time.After(stopLimit):
+		ch.stubborn = true
 		_ = ch.signal(syscall.SIGKILL)
 		<-ch.done
 	}

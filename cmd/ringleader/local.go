@@ -51,7 +51,8 @@ type localReport struct {
 	Notes       []string           `json:"notes,omitempty"`  // features that are off because the data set has no column for them
 	Error       string             `json:"error,omitempty"`
 
-	ports []string // of the coordinators
+	ports    []string // of the coordinators
+	stubborn []string // processes that did not end when they were told
 }
 
 type generationReport struct {
@@ -141,7 +142,13 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 		}
 	}
 	show.Done()
-	return report, errors.Join(err, c.stop())
+	err = errors.Join(err, c.stop())
+	for _, ch := range slices.Concat(c.workers, c.coordinators) {
+		if ch.stubborn {
+			report.stubborn = append(report.stubborn, ch.name)
+		}
+	}
+	return report, err
 }
 
 // localPlan is a local run that has been checked as far as it can be before anything is started.

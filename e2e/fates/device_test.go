@@ -94,7 +94,9 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 
 func (l *lane) DenseAllAction(out seam.F64, users, items seam.Mat, a *seam.AllAction) {
 	l.Lane.DenseAllAction(out, users, items, a)
-	<-time.After(time.Duration(l.d.pause.Load()))
+	if pause := l.d.pause.Load(); pause > 0 {
+		<-time.After(time.Duration(pause))
+	}
 	if l.d.wrongAt.Add(-1) == 0 {
 		first := users.Data.Slice(0, 1)
 		var x [1]float32
