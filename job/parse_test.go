@@ -172,6 +172,17 @@ func TestReductions(t *testing.T) {
 	}
 }
 
+// Workers whose arithmetic differs cannot check each other's gradients.
+func TestVerifyNeedsOneClass(t *testing.T) {
+	if _, err := job.Parse([]byte(minimal), "/jobs", "how.verify.every=2"); err != nil {
+		t.Error(err)
+	}
+	_, err := job.Parse([]byte(minimal), "/jobs", "how.verify.every=2", "what.mixed=allow")
+	if err == nil || !strings.Contains(err.Error(), "how.verify.every is 2 with what.mixed: allow") {
+		t.Errorf("verified by workers of any class: %v", err)
+	}
+}
+
 func TestParseRefusesDocuments(t *testing.T) {
 	for _, c := range []struct{ name, doc, want string }{
 		{"line of an unknown key", "what:\n  data: d\n  sede: 1\n", `line 3: unknown key "sede" under what; did you mean seed?`},

@@ -84,8 +84,6 @@ func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 	s.totals = make([]int64, len(s.buckets))
 	for range e.dev.Lanes() {
 		s.counted = append(s.counted, make([]int64, len(s.buckets)))
-	}
-	for range e.dev.Lanes() {
 		sum, err := device.Alloc[T](e.dev, n)
 		if err != nil {
 			s.free()
