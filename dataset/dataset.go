@@ -90,5 +90,5 @@ type Batch struct {
 
 	Negative []int32 // the pool's draws: in-batch first, then uniform; duplicates kept; empty without users
 
-	ends []int32 // of the user at hand: the valid ends of its windows
+	turns []turn // of the users
 }

@@ -1,10 +1,10 @@
 package dataset
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/internal/counter"
@@ -25,15 +25,9 @@ type Sampler struct {
 	orders    []order // by shard
 }
 
-// order is the last permutation that a shard's users were asked for.
-type order struct {
-	mu    sync.Mutex
-	epoch int64
-	perm  []int32
-}
-
 // NewSampler finds the users that the job trains, in one pass over the data: not held out, with at least one valid end of a window.
-// They are ordered by (xxhash64 of the id, id) and dealt round-robin to the shards, whose sizes so differ by at most one.
+// They are ordered by (tokens that their windows have on average, xxhash64 of the id, id) and dealt round-robin to the shards, whose sizes so differ by at most one, and
+// whose users have as many tokens.
 func NewSampler(d *Dataset, w job.What) (*Sampler, error) {
 	if err := checkWhat(&w); err != nil {
 		return nil, fmt.Errorf("sample %s: %w", d.meta.Name, err)
@@ -48,10 +42,10 @@ func NewSampler(d *Dataset, w job.What) (*Sampler, error) {
 			d.meta.Name, d.meta.Users, d.meta.Holdout, w.Loss.HorizonDays)
 	}
 	s.frequency.divide(len(eligible))
-	slices.SortFunc(eligible, s.compare)
+	slices.SortFunc(eligible, func(a, b trainee) int { return cmp.Or(cmp.Compare(a.tokens, b.tokens), s.compare(a.user, b.user)) })
 	s.shards, s.orders = make([][]int32, w.Shards), make([]order, w.Shards)
 	for i, u := range eligible {
-		s.shards[i%w.Shards] = append(s.shards[i%w.Shards], u)
+		s.shards[i%w.Shards] = append(s.shards[i%w.Shards], u.user)
 	}
 	for i := range s.orders {
 		s.orders[i].epoch = -1
@@ -76,9 +70,15 @@ func checkWhat(w *job.What) error {
 	return nil
 }
 
+// trainee is a user that trains, with the tokens that its windows have on average, times 256.
+type trainee struct {
+	user   int32
+	tokens int64
+}
+
 // eligible returns the users that train and, on the way, adds up what an in-batch draw yields.
-func (s *Sampler) eligible() []int32 {
-	var users []int32
+func (s *Sampler) eligible() []trainee {
+	var users []trainee
 	var ends []int32
 	s.frequency.sum = make([]float64, s.d.meta.Items)
 	for u := range s.d.meta.Users {
@@ -91,7 +91,11 @@ func (s *Sampler) eligible() []int32 {
 		if len(ends) == 0 {
 			continue
 		}
-		users = append(users, int32(u))
+		var tokens int64
+		for _, end := range ends {
+			tokens += int64(min(int(end)+1, s.w.Model.Window))
+		}
+		users = append(users, trainee{int32(u), 256 * tokens / int64(len(ends))})
 		s.frequency.add(&q, n, ends, s.w.Model.Window, s.horizon, s.d.meta.Positive)
 	}
 	return users
@@ -126,57 +130,25 @@ func (s *Sampler) Shards() int { return len(s.shards) }
 // Eligible are the users of a shard, in the order in which they were dealt. Read only.
 func (s *Sampler) Eligible(shard ringleader.Shard) []int32 { return s.shards[shard] }
 
-// Users appends the users that the shard contributes to the step.
-func (s *Sampler) Users(to []int32, step ringleader.Step, shard ringleader.Shard) []int32 {
-	epoch, k := int64(step)/s.perEpoch, int(int64(step)%s.perEpoch)
-	mine, o := s.shards[shard], &s.orders[shard]
-	from := min(k*s.w.UsersPerShard, len(mine))
-	until := min(from+s.w.UsersPerShard, len(mine))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.epoch != epoch {
-		o.perm = permute(o.perm, counter.Key(s.w.Seed, counter.Order, uint64(epoch), uint64(shard)), len(mine))
-		o.epoch = epoch
-	}
-	for _, i := range o.perm[from:until] {
-		to = append(to, mine[i])
-	}
-	return to
-}
-
-// permute is counter.Perm into memory that is there already.
-func permute(p []int32, key uint64, n int) []int32 {
-	p = slices.Grow(p[:0], n)[:n]
-	for i := range p {
-		j := counter.Below(key, uint64(i), i+1)
-		p[i] = p[j]
-		p[j] = int32(i)
-	}
-	return p
-}
-
 // Batch fills b with what the shard contributes to the step: 0 is the first. It may run in several goroutines with distinct
 // batches, and does not allocate once b's buffers have grown.
 func (s *Sampler) Batch(b *Batch, step ringleader.Step, shard ringleader.Shard) {
 	b.reset()
 	b.Step, b.Shard = step, shard
-	b.User = s.Users(b.User, step, shard)
-	epoch := uint64(int64(step) / s.perEpoch)
-	for k := range b.User {
-		s.window(b, b.User[k], epoch)
+	b.turns = s.turns(b.turns[:0], step, shard)
+	for _, t := range b.turns {
+		s.window(b, t)
 	}
 	s.pool(b)
 }
 
-// window draws the end of a user's window uniformly from the valid ones, and packs the window, its positives and the user's mask.
-func (s *Sampler) window(b *Batch, user int32, epoch uint64) {
-	q := s.d.sequence(int(user))
+// window packs a user's window, its positives and the user's mask.
+func (s *Sampler) window(b *Batch, t turn) {
+	q := s.d.sequence(int(t.user))
 	positive := s.d.meta.Positive
-	n := until(q.TimeMS, s.d.meta.CutMS)
-	b.ends = validEnds(b.ends[:0], q.TimeMS[:n], q.Action[:n], positive, s.horizon)
-	draw := counter.Below(counter.Key(s.w.Seed, counter.Window, epoch, s.d.hash[user]), 0, len(b.ends))
-	end := int(b.ends[len(b.ends)-1-draw]) // ends are newest first: the draw counts from the oldest
+	n, end := until(q.TimeMS, s.d.meta.CutMS), int(t.end)
 	first := max(0, end+1-s.w.Model.Window)
+	b.User = append(b.User, t.user)
 	b.tokens(&q, first, end+1)
 	b.positives(&q, until(q.TimeMS[:n], q.TimeMS[first]), until(q.TimeMS[:n], q.TimeMS[end]+s.horizon), positive)
 	b.own(&q, n, positive)

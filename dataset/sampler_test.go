@@ -32,9 +32,17 @@ func TestShardsAreDealtEvenlyAndInOrder(t *testing.T) {
 	for i := range total {
 		dealt = append(dealt, s.Eligible(shardOf(i % 7))[i/7])
 	}
+	mean := func(u int32) float64 {
+		ends := bruteEnds(d.User(int(u)), d.meta.CutMS, days(9), d.meta.Positive)
+		sum := 0
+		for _, end := range ends {
+			sum += min(int(end)+1, what(7, 8).Model.Window)
+		}
+		return math.Floor(256 * float64(sum) / float64(len(ends)))
+	}
 	for i := 1; i < len(dealt); i++ {
-		if d.hash[dealt[i-1]] >= d.hash[dealt[i]] {
-			t.Fatalf("place %d: hashes not ascending", i)
+		if a, b := dealt[i-1], dealt[i]; mean(a) > mean(b) || mean(a) == mean(b) && d.hash[a] >= d.hash[b] {
+			t.Fatalf("place %d: user %d with %g tokens and hash %x before user %d with %g and %x: want them ascending", i, a, mean(a), d.hash[a], b, mean(b), d.hash[b])
 		}
 	}
 	var want []int32
@@ -56,7 +64,9 @@ func TestEqualHashesAreOrderedByID(t *testing.T) {
 		d.hash[i] = 5 // nobody is held out at this hash and fraction
 	}
 	d.meta.Holdout = 0
-	mine := sampler(t, d, what(1, 4)).Eligible(0)
+	w := what(1, 4)
+	w.Model.Window = 1 // all have one token
+	mine := sampler(t, d, w).Eligible(0)
 	if !slices.IsSorted(mine) { // indices are in the order of ids
 		t.Errorf("order %v: want that of the ids", mine)
 	}
@@ -100,10 +110,29 @@ func TestAnEpochVisitsEveryUserOnce(t *testing.T) {
 	}
 }
 
+// TestStepsHaveLikeManyTokens: dealt at random, these steps differ by more than a tenth.
+func TestStepsHaveLikeManyTokens(t *testing.T) {
+	w := what(3, 16)
+	s := sampler(t, randomDataset(9, 1500), w)
+	var b Batch
+	for shard := range w.Shards {
+		full := len(s.Eligible(shardOf(shard))) / w.UsersPerShard
+		least, most, sum := math.MaxInt, 0, 0
+		for k := range full {
+			s.Batch(&b, stepOf(k), shardOf(shard))
+			n := len(b.Item)
+			least, most, sum = min(least, n), max(most, n), sum+n
+		}
+		if full < 10 || 20*(most-least)*full > sum {
+			t.Errorf("shard %d: %d steps of %d to %d tokens: want at least 10, and a twentieth of the mean between them at most", shard, full, least, most)
+		}
+	}
+}
+
 // snapshot copies what a batch holds.
 func snapshot(b *Batch) Batch {
 	c := *b
-	c.ends = nil
+	c.turns = nil
 	v := reflect.ValueOf(&c).Elem()
 	for i := range v.NumField() {
 		if f := v.Field(i); f.Kind() == reflect.Slice && f.CanSet() {
