@@ -18,7 +18,7 @@ type Rank int
 // Step counts completed optimizer updates: a state at step 0 has seen no data.
 type Step int64
 
-// Shard is a fixed hash-partition of a job's users, the unit of leasing, computing and summing.
+// Shard is a fixed part of a job's users, the unit of leasing, computing and summing.
 type Shard int
 
 // Digest is the digest of a state, or of a job's "what": 64 bits, shown as 16 hex digits.

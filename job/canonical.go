@@ -41,7 +41,11 @@ func FromCanonical(text []byte) (Spec, error) {
 	return s, nil
 }
 
-// Digest is the job digest: the first 8 bytes, big-endian, of the SHA-256 of w's canonical JSON. Where the data lies is not part of it, nor by which
+// draws is the version of how users are dealt to shards and steps, and of everything that is drawn at random. Whoever changes that must raise it: the same
+// job then gives other bits, so that checkpoints of the version before must not be resumed, nor gangs be of both.
+const draws = 2
+
+// Digest is the job digest: the first 8 bytes, big-endian, of the SHA-256 of w's canonical JSON and the version of draws. Where the data lies is not part of it, nor by which
 // preset the sizes came about; which data it is (DataDigest) and the sizes are.
 func (w What) Digest() ringleader.Digest {
 	w.Data, w.Model.Preset = "", ""
@@ -53,6 +57,6 @@ func (w What) Digest() ringleader.Digest {
 		// Only NaN and infinities cannot be written; their %v names them, so that even a job which was never validated has a digest.
 		text = fmt.Appendf(nil, "%v", w)
 	}
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(fmt.Appendf(text, "draws %d", draws))
 	return ringleader.Digest(binary.BigEndian.Uint64(sum[:8]))
 }

@@ -19,7 +19,7 @@ type What struct {
 	DataDigest string `yaml:"data_digest" json:"data_digest"` // content digest of the data set, pinned when the job is submitted
 
 	Seed          uint64 `yaml:"seed" json:"seed"`
-	Shards        int    `yaml:"shards" json:"shards"`                   // fixed hash-partitions of the users
+	Shards        int    `yaml:"shards" json:"shards"`                   // fixed parts of the users
 	UsersPerShard int    `yaml:"users_per_shard" json:"users_per_shard"` // users that a shard contributes to a step
 	Steps         int64  `yaml:"steps" json:"steps"`                     // optimizer updates; or:
 	Epochs        int64  `yaml:"epochs" json:"epochs"`                   // passes over the data
