@@ -69,6 +69,10 @@ BENCH ?=
 bench-allreduce: build ## compare sums over processes with Gloo's on this machine, and write them into docs/benchmarks.md; a quarter of an hour
 	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/allreduce.py --ringleader $(BIN) $(BENCH)
 
+.PHONY: bench-recovery
+bench-recovery: build ## time what faults cost a job, beside torchft, and write it into docs/benchmarks.md; ten minutes
+	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/recovery.py --ringleader $(BIN) $(BENCH)
+
 .PHONY: bench
 bench: build ## compare training steps with PyTorch's on this machine, and write docs/benchmarks.md; an hour, and some GB the first time
 	python=$$(scripts/python-venv.sh scripts/bench/requirements.txt) && $$python scripts/bench/run.py --ringleader $(BIN) $(BENCH)

@@ -4,11 +4,12 @@
 
 Writes its part of docs/benchmarks.md. Times are of the slowest process of a round, CPU seconds of all processes. Needs torch, and gcc for Gloo over cubic.
 """
-import argparse, collections, datetime, json, os, pathlib, platform, resource, statistics, subprocess, sys, tempfile, time
+import argparse, collections, datetime, json, os, pathlib, resource, statistics, subprocess, sys, tempfile, time
+
+import page
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BEGIN, END = "<!-- allreduce: begin -->", "<!-- allreduce: end -->"
 
 
 def arguments():
@@ -106,17 +107,6 @@ def table(found):
     return "\n".join(lines)
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return f"Measured on {datetime.date.today()}: {model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
-
-
-def write(o, text):
-    page = pathlib.Path(o.out)
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
-
-
 def main():
     o = arguments()
     if o.gloo:
@@ -135,7 +125,7 @@ def main():
     if o.json and not o.render:
         pathlib.Path(o.json).write_text(json.dumps([dict(program=name, **row) for programs in found.values() for name, rows in programs.items() for row in rows], indent=1))
     laps = max(len(rows) for programs in found.values() for rows in programs.values())
-    write(o, f"{machine()}. Medians of {laps} interleaved laps of {o.rounds} sums.\n\n{table(found)}")
+    page.write(o.out, "allreduce", f"Measured on {datetime.date.today()}: {page.machine()}. Medians of {laps} interleaved laps of {o.rounds} sums.\n\n{table(found)}")
 
 
 if __name__ == "__main__":

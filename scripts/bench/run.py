@@ -5,12 +5,13 @@ docs/benchmarks.md. Needs the Python of scripts/python-venv.sh scripts/bench/req
 
 --data adds data sets that ringleader imported to the shipped one.
 """
-import argparse, datetime, json, os, pathlib, platform, re, statistics, subprocess, sys, tempfile
+import argparse, datetime, json, os, pathlib, re, statistics, subprocess, sys
+
+import page
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / ".cache" / "bench"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def arguments():
@@ -162,43 +163,21 @@ def table(title, runs):
     return lines
 
 
-def machine():
-    caches = []
-    for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        read = lambda name: (index / name).read_text().strip()
-        caches.append(f"L{read('level')} {read('type').lower()} {read('size')}")
-    names = {line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")}
-    return f"{', '.join(names) or platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, {', '.join(caches) or 'caches unknown'}; Linux {platform.release()}"
-
-
 def section(groups, facts):
     every = [r for runs in groups.values() for run in runs for r in run.results]
     programs = sorted({r["program"] if r["program"].startswith("torch") else "ringleader " + r["program"] for r in every})
     classes = sorted({r["class"] for r in every if "class" in r})
-    lines = [BEGIN, "",
-             f"Measured on {facts['date']}: {facts['machine']}; {facts['threads']} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
+    lines = [f"Measured on {facts['date']}: {facts['machine']}; {facts['threads']} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
              f"Medians of {facts['rounds']} interleaved rounds, in parentheses the range; load of the machine before the first: {facts['load']:.2f}."
              + (f" Left out: {facts['skipped']}." if "skipped" in facts else ""), ""]
     for title, runs in groups.items():
         lines += [f"### {title[0].upper() + title[1:]}", "", *table(title, runs), ""]
-    return "\n".join(lines + [END])
-
-
-def write(text, file):
-    page = file.read_text()
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not found or not ended:
-        raise SystemExit(f"run.py: {file} has no lines {BEGIN} and {END} for the figures to stand between")
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as f:
-        f.write(before + text + after)
-    os.chmod(f.name, 0o644)
-    os.replace(f.name, file)
+    return "\n".join(lines)
 
 
 def measure(o):
     groups = {}
-    facts = dict(date=datetime.date.today().isoformat(), machine=machine(), threads=o.threads, rounds=o.rounds, load=os.getloadavg()[0])
+    facts = dict(date=datetime.date.today().isoformat(), machine=page.machine(), threads=o.threads, rounds=o.rounds, load=os.getloadavg()[0])
     if facts["load"] > 0.5:
         print(f"run.py: the machine is busy (load {facts['load']:.2f}): figures will be of little use", file=sys.stderr)
     if o.only != "train":
@@ -221,7 +200,7 @@ def main():
     text = section(*(kept(o) if o.render else measure(o)))
     print(text)
     if not o.dry_run:
-        write(text, pathlib.Path(o.out))
+        page.write(o.out, "measured", text)
 
 
 if __name__ == "__main__":
