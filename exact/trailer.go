@@ -171,12 +171,3 @@ func (t *Trailer) Seal() error {
 	t.lanes[laneSeal] = -SumInt64(t.lanes)
 	return nil
 }
-
-// SumInt64 is the sum of data mod 2^64. It is linear: the sums of the members' data add up to the sum of their summed data, if that fits.
-func SumInt64[W Word | int64](data []W) int64 {
-	var sum int64
-	for _, v := range data {
-		sum += int64(v)
-	}
-	return sum
-}

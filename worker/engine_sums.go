@@ -60,6 +60,7 @@ type sums[T device.Number] struct {
 	codec[T]
 	engine *Engine
 	host   []T             // what the ring sums
+	shared bool            // host is the first lane's sum, whose memory is the host's: nothing is copied there and back
 	lanes  []device.Buf[T] // each lane's sum over its shards
 	parts  [][]T           // room on the host for a piece of a lane's sum: for each lane, and the spare one
 
@@ -74,12 +75,15 @@ type sums[T device.Number] struct {
 	changed chan struct{} // of capacity 1
 }
 
+// gathered is how many buckets may have been gathered, the one that travels among them, while the rest waits.
+const gathered = 3
+
 // bucket is elements lo..hi-1, summed under a number.
 type bucket struct{ number, lo, hi int }
 
 func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 	n := e.model.Size()
-	s := &sums[T]{codec: c, engine: e, host: make([]T, n), added: make([]int, e.dev.Lanes()), changed: make(chan struct{}, 1)}
+	s := &sums[T]{codec: c, engine: e, added: make([]int, e.dev.Lanes()), changed: make(chan struct{}, 1)}
 	s.buckets, s.after = cut(n, e.bucket, e.model.Spans())
 	s.totals = make([]int64, len(s.buckets))
 	for range e.dev.Lanes() {
@@ -90,6 +94,11 @@ func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 			return nil, err
 		}
 		s.lanes = append(s.lanes, sum)
+	}
+	if s.host = device.View(e.dev, s.lanes[0]); s.host != nil {
+		s.shared = true
+	} else {
+		s.host = make([]T, n)
 	}
 	for range len(s.lanes) + 1 {
 		s.parts = append(s.parts, make([]T, min(n, device.Piece)))
@@ -120,7 +129,7 @@ func (s *sums[T]) free() {
 	for _, sum := range s.lanes {
 		s.engine.dev.Free(sum.Addr)
 	}
-	s.lanes = nil
+	s.lanes, s.host = nil, nil
 }
 
 func (s *sums[T]) begin() {
@@ -201,13 +210,16 @@ func (s *sums[T]) early(ctx context.Context, group *allreduce.Group) error {
 		}
 		b := s.buckets[s.next]
 		part := s.host[b.lo:b.hi]
+		var total int64
 		for at := 0; at < len(part); at += device.Piece {
-			s.gather(s.engine.spare, part[at:min(at+device.Piece, len(part))], b.lo+at)
+			piece := part[at:min(at+device.Piece, len(part))]
+			s.gather(s.engine.spare, piece, b.lo+at)
+			sum, _ := s.codec.total(piece)
+			total += sum
 		}
 		if err := s.engine.spare.ops.Sync(); err != nil {
 			return err
 		}
-		total, _ := s.codec.total(part)
 		if err := s.send(ctx, group, b, total); err != nil {
 			return err
 		}
@@ -229,13 +241,19 @@ func (s *sums[T]) send(ctx context.Context, group *allreduce.Group, b bucket, to
 }
 
 func (s *sums[T]) reduce(ctx context.Context, group *allreduce.Group, tr *exact.Trailer) error {
-	for _, b := range s.buckets[s.next:] {
-		part := s.host[b.lo:b.hi]
-		s.engine.spread(len(part), func(l *lane, lo, hi int) { s.gather(l, part[lo:hi], b.lo+lo) })
-		total, _ := s.total(part)
-		if err := s.send(ctx, group, b, total); err != nil {
-			return err
-		}
+	rest := s.buckets[s.next:]
+	totals := make([]int64, len(rest))
+	p := allreduce.Pipeline{
+		Buckets: len(rest),
+		Ahead:   gathered,
+		Before: func(i int) error {
+			totals[i] = s.collect(rest[i])
+			return s.engine.sync()
+		},
+		Sum: func(i int) error { return s.send(ctx, group, rest[i], totals[i]) },
+	}
+	if err := p.Run(); err != nil {
+		return err
 	}
 	if _, exact := s.codec.total(nil); exact {
 		for b, total := range s.totals {
@@ -243,6 +261,18 @@ func (s *sums[T]) reduce(ctx context.Context, group *allreduce.Group, tr *exact.
 		}
 	}
 	return nil
+}
+
+// collect gathers a bucket on all lanes, and returns the total of what is in it, as far as the codec has totals.
+func (s *sums[T]) collect(b bucket) int64 {
+	part := s.host[b.lo:b.hi]
+	var sum atomic.Int64
+	s.engine.spread(len(part), func(l *lane, lo, hi int) {
+		s.gather(l, part[lo:hi], b.lo+lo)
+		total, _ := s.codec.total(part[lo:hi]) // while it is in the cache
+		sum.Add(total)
+	})
+	return sum.Load()
 }
 
 // gather adds a piece of the lanes' sums, which begins at element at, into dst, in order of lanes.
@@ -284,5 +314,9 @@ func (s *sums[T]) total(part []T) (int64, bool) {
 }
 
 func (s *sums[T]) mean(l *lane, grad device.F32, lo, hi int, users int64) {
-	s.codec.mean(l, grad.Slice(lo, hi), s.lanes[l.index].Slice(lo, hi), s.host[lo:hi], lo, users)
+	room := s.lanes[l.index]
+	if s.shared {
+		room = s.lanes[0]
+	}
+	s.codec.mean(l, grad.Slice(lo, hi), room.Slice(lo, hi), s.host[lo:hi], lo, users)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/cpu"
-	"github.com/ringleader-dev/ringleader/worker"
 )
 
 // codec is a vector of float32 and a way to sum it over a ring. A new one is a line in codecs.
@@ -91,22 +90,4 @@ func (v *vector) close() {
 	}
 	v.dev.Free(v.x.Addr)
 	_ = v.dev.Close() // what is still allocated goes with the process
-}
-
-// buckets calls do for each bucket of n elements: as many as are converted and summed at a time in training.
-func buckets(n int, do func(b, lo, hi int) error) error {
-	bucket := worker.Bucket(n)
-	for b := 0; b*bucket < n; b++ {
-		if err := do(b, b*bucket, min(n, (b+1)*bucket)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pieces cuts lo..hi-1 into what stays in a core's cache from one operator to the next, as training does.
-func pieces(lo, hi int, do func(lo, hi int)) {
-	for ; lo < hi; lo += device.Piece {
-		do(lo, min(hi, lo+device.Piece))
-	}
 }

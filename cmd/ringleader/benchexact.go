@@ -9,60 +9,107 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/exact"
+	"github.com/ringleader-dev/ringleader/worker"
 )
 
-// fixedCodec is exact64.
-type fixedCodec struct {
+// ahead is how many buckets are on their way from floats to floats: one is finished, one travels, one is made ready.
+const ahead = 3
+
+// exactCodec sums floats as words. Buckets are as many elements as the ring sums at a time in training; one thread converts them, beside the ring.
+type exactCodec[W device.Number] struct {
 	*vector
-	acc  device.I64 // of a piece
-	bad  device.I64
-	sums []int64
-	size int
+	bad   device.I64
+	words [ahead]device.Buf[W] // of the buckets under way
+	host  [ahead][]W           // the same, as the ring sees it
+
+	to    func(acc device.Buf[W], lo, hi int)
+	from  func(acc device.Buf[W], lo, hi int)
+	ring  func(g *allreduce.Group, ctx context.Context, step ringleader.Step, bucket uint32, data []W) error
+	worst func(size int) float64
 }
 
-func openFixed(n, size int) (codec, error) {
-	v, err := openVector(n)
-	if err != nil {
+// openExact makes a codec that lacks what it converts by.
+func openExact[W device.Number](n int) (c *exactCodec[W], err error) {
+	c = &exactCodec[W]{}
+	if c.vector, err = openVector(n); err != nil {
 		return nil, err
 	}
-	c := &fixedCodec{vector: v, sums: make([]int64, n), size: size}
-	if c.acc, err = device.Alloc[int64](v.dev, min(n, device.Piece)); err == nil {
-		c.bad, err = device.Alloc[int64](v.dev, 3)
-	}
-	if err != nil {
+	if c.bad, err = device.Alloc[int64](c.dev, 3); err != nil {
 		c.close()
 		return nil, err
+	}
+	for i := range c.words {
+		if c.words[i], err = device.Alloc[W](c.dev, min(n, worker.Bucket(n))); err != nil {
+			c.close()
+			return nil, err
+		}
+		c.host[i] = device.View(c.dev, c.words[i])
 	}
 	return c, nil
 }
 
-func (c *fixedCodec) close() {
-	c.dev.Free(c.acc.Addr)
+func (c *exactCodec[W]) bound(size int) float64 { return c.worst(size) }
+
+func (c *exactCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
+	bucket := worker.Bucket(c.x.N)
+	p := allreduce.Pipeline{
+		Buckets: (c.x.N + bucket - 1) / bucket,
+		Ahead:   ahead,
+		Before: func(b int) error {
+			pieces(b*bucket, min(c.x.N, (b+1)*bucket), func(at, lo, hi int) {
+				words := c.words[b%ahead].Slice(at, at+hi-lo)
+				device.Zero(c.lane, words)
+				c.to(words, lo, hi)
+			})
+			return c.lane.Sync()
+		},
+		Sum: func(b int) error {
+			return c.ring(g, ctx, step, uint32(b), c.host[b%ahead][:min(bucket, c.x.N-b*bucket)])
+		},
+		After: func(b int) error {
+			pieces(b*bucket, min(c.x.N, (b+1)*bucket), func(at, lo, hi int) {
+				c.from(c.words[b%ahead].Slice(at, at+hi-lo), lo, hi)
+			})
+			return c.lane.Sync()
+		},
+	}
+	if err := p.Run(); err != nil {
+		return err
+	}
+	var bad [2]int64
+	device.Download(c.lane, bad[:], c.bad)
+	if bad != [2]int64{} {
+		return fmt.Errorf("%d NaN and %d elements beyond what can be summed", bad[0], bad[1])
+	}
+	return c.lane.Sync()
+}
+
+// pieces cuts a bucket, elements lo..hi-1, into what stays in a core's cache from one operator to the next, as training does; at is where in the bucket.
+func pieces(lo, hi int, do func(at, lo, hi int)) {
+	for at := 0; lo < hi; at, lo = at+device.Piece, lo+device.Piece {
+		do(at, lo, min(hi, lo+device.Piece))
+	}
+}
+
+func (c *exactCodec[W]) close() {
 	c.dev.Free(c.bad.Addr)
+	for _, words := range c.words {
+		c.dev.Free(words.Addr)
+	}
 	c.vector.close()
 }
 
-func (c *fixedCodec) bound(size int) float64 { return math.Ldexp(float64(size), -exact.FractionBits-1) }
-
-func (c *fixedCodec) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
-	err := buckets(len(c.sums), func(b, lo, hi int) error {
-		pieces(lo, hi, func(lo, hi int) {
-			acc := c.acc.Slice(0, hi-lo)
-			device.Zero(c.lane, acc)
-			c.lane.ToFixed(acc, c.x.Slice(lo, hi), exact.Limit(c.size), c.bad)
-			device.Download(c.lane, c.sums[lo:hi], acc)
-		})
-		return g.SumInt64(ctx, step, uint32(b), c.sums[lo:hi])
-	})
+// openFixed is exact64.
+func openFixed(n, size int) (codec, error) {
+	c, err := openExact[int64](n)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	pieces(0, len(c.sums), func(lo, hi int) {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Upload(c.lane, acc, c.sums[lo:hi])
-		c.lane.FromFixed(c.x.Slice(lo, hi), acc, 1)
-	})
-	return c.lane.Sync()
+	c.to = func(acc device.I64, lo, hi int) { c.lane.ToFixed(acc, c.x.Slice(lo, hi), exact.Limit(size), c.bad) }
+	c.from = func(acc device.I64, lo, hi int) { c.lane.FromFixed(c.x.Slice(lo, hi), acc, 1) }
+	c.ring = (*allreduce.Group).SumInt64
+	c.worst = func(size int) float64 { return math.Ldexp(float64(size), -exact.FractionBits-1) }
+	return c, nil
 }
 
 // blockCodec is exact16 or exact32. The exponents are the data's own, as if they were those of a step before that was like this one.
@@ -70,16 +117,8 @@ type blockCodec[W interface {
 	exact.Word
 	device.Number
 }] struct {
-	*vector
-	acc       device.Buf[W] // of a piece
-	bad       device.I64
+	*exactCodec[W]
 	exponents device.I8
-	sums      []W
-	fraction  int
-
-	to   func(l device.Lane, acc device.Buf[W], x device.F32, exponents device.I8, fraction int, bad device.I64)
-	from func(l device.Lane, x device.F32, acc device.Buf[W], exponents device.I8, fraction int, divisor float64)
-	add  func(g *allreduce.Group, ctx context.Context, step ringleader.Step, bucket uint32, data []W) error
 }
 
 // openBlocks makes an opener of the codec of words of so many bits.
@@ -92,22 +131,26 @@ func openBlocks[W interface {
 	add func(g *allreduce.Group, ctx context.Context, step ringleader.Step, bucket uint32, data []W) error,
 ) func(n, size int) (codec, error) {
 	return func(n, size int) (codec, error) {
-		v, err := openVector(n)
+		words, err := openExact[W](n)
 		if err != nil {
 			return nil, err
 		}
-		c := &blockCodec[W]{vector: v, sums: make([]W, n), fraction: exact.Fraction(bits, size), to: to, from: from, add: add}
-		if c.acc, err = device.Alloc[W](v.dev, min(n, device.Piece)); err == nil {
-			c.bad, err = device.Alloc[int64](v.dev, 3)
-		}
-		if err == nil {
-			c.exponents, err = device.Alloc[int8](v.dev, exact.Blocks(n))
-		}
-		if err != nil {
+		c := &blockCodec[W]{exactCodec: words}
+		if c.exponents, err = device.Alloc[int8](c.dev, exact.Blocks(n)); err != nil {
 			c.close()
 			return nil, err
 		}
 		device.Upload(c.lane, c.exponents, exponentsOf(n, size))
+		fraction := exact.Fraction(bits, size)
+		c.to = func(acc device.Buf[W], lo, hi int) {
+			to(c.lane, acc, c.x.Slice(lo, hi), c.ofBlocks(lo, hi), fraction, c.bad)
+		}
+		c.from = func(acc device.Buf[W], lo, hi int) {
+			from(c.lane, c.x.Slice(lo, hi), acc, c.ofBlocks(lo, hi), fraction, 1)
+		}
+		c.ring = add
+		// Magnitudes are below 1, so that exponents are at most 0; the last rounding is that of float32.
+		c.worst = func(size int) float64 { return float64(size) * (exact.BlockError(0, fraction) + 0x1p-24) }
 		return c, nil
 	}
 }
@@ -128,46 +171,12 @@ func exponentsOf(n, size int) []int8 {
 	return e
 }
 
-func (c *blockCodec[W]) close() {
-	c.dev.Free(c.acc.Addr)
-	c.dev.Free(c.bad.Addr)
-	c.dev.Free(c.exponents.Addr)
-	c.vector.close()
-}
-
-// bound: magnitudes are below 1, so that exponents are at most 0; the last rounding is that of float32.
-func (c *blockCodec[W]) bound(size int) float64 {
-	return float64(size) * (exact.BlockError(0, c.fraction) + 0x1p-24)
-}
-
-func (c *blockCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
-	n := len(c.sums)
-	err := buckets(n, func(b, lo, hi int) error {
-		pieces(lo, hi, func(lo, hi int) {
-			acc := c.acc.Slice(0, hi-lo)
-			device.Zero(c.lane, acc)
-			c.to(c.lane, acc, c.x.Slice(lo, hi), c.ofBlocks(lo, hi), c.fraction, c.bad)
-			device.Download(c.lane, c.sums[lo:hi], acc)
-		})
-		return c.add(g, ctx, step, uint32(b), c.sums[lo:hi])
-	})
-	if err != nil {
-		return err
-	}
-	pieces(0, n, func(lo, hi int) {
-		acc := c.acc.Slice(0, hi-lo)
-		device.Upload(c.lane, acc, c.sums[lo:hi])
-		c.from(c.lane, c.x.Slice(lo, hi), acc, c.ofBlocks(lo, hi), c.fraction, 1)
-	})
-	var bad [2]int64
-	device.Download(c.lane, bad[:], c.bad)
-	if bad != [2]int64{} {
-		return fmt.Errorf("%d NaN and %d elements beyond the exponents of their blocks", bad[0], bad[1])
-	}
-	return c.lane.Sync()
-}
-
 // ofBlocks are the exponents of elements lo..hi-1; pieces begin with a block.
 func (c *blockCodec[W]) ofBlocks(lo, hi int) device.I8 {
 	return c.exponents.Slice(lo/exact.BlockElements, exact.Blocks(hi))
+}
+
+func (c *blockCodec[W]) close() {
+	c.dev.Free(c.exponents.Addr)
+	c.exactCodec.close()
 }

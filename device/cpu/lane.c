@@ -42,6 +42,7 @@ void *cpu_alloc(size_t bytes)
 }
 
 void cpu_release(uintptr_t p) { free((void *)p); }
+void *cpu_host(uintptr_t p) { return (void *)p; }
 void cpu_copy(uintptr_t dst, uintptr_t src, size_t bytes) { memmove((void *)dst, (const void *)src, bytes); }
 void cpu_zero(uintptr_t dst, size_t bytes) { memset((void *)dst, 0, bytes); }
 

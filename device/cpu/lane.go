@@ -114,7 +114,7 @@ func (l *lane) Upload(dst uintptr, src unsafe.Pointer, bytes int) {
 
 // Download copies to the host.
 func (l *lane) Download(dst unsafe.Pointer, src uintptr, bytes int) {
-	if to := uintptr(dst); bytes >= largeCopy && to != 0 && src != 0 {
+	if to := uintptr(dst); bytes >= largeCopy && to != 0 && src != 0 && to != src {
 		l.downloadLarge(to, src, uintptr(bytes))
 	} else {
 		l.move("Download", to, src, bytes)
@@ -145,7 +145,7 @@ func (l *lane) move(name string, dst, src uintptr, bytes int) {
 	o := l.begin(name)
 	o.Want(bytes >= 0, "%d bytes: want 0 or more", bytes)
 	o.Want(bytes == 0 || dst != 0 && src != 0, "an address is 0: want memory of %d bytes", bytes)
-	if o.OK() && bytes > 0 {
+	if o.OK() && bytes > 0 && dst != src {
 		C.cpu_copy(C.uintptr_t(dst), C.uintptr_t(src), C.size_t(bytes))
 	}
 }

@@ -18,6 +18,8 @@ import (
 // kills the process when it is touched.
 const large = 64 << 20
 
+var _ device.Hosted = (*Device)(nil)
+
 // Malloc returns zeroed memory outside Go's heap.
 func (d *Device) Malloc(bytes int) (uintptr, error) {
 	if bytes < 0 {
@@ -58,6 +60,11 @@ func (d *Device) Free(addr uintptr) {
 	delete(d.sizes, addr)
 	d.used -= bytes
 	C.cpu_release(C.uintptr_t(addr))
+}
+
+// Host is the memory itself.
+func (d *Device) Host(addr uintptr, bytes int) []byte {
+	return unsafe.Slice((*byte)(C.cpu_host(C.uintptr_t(addr))), bytes)
 }
 
 // Used is how many bytes are allocated, without the scratch of lanes.

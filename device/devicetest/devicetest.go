@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t testing.TB) device.Device) {
 	t.Run("Repeatable", func(t *testing.T) { repeatable(t, open) })
 	t.Run("Misuse", func(t *testing.T) { misuse(t, open) })
 	t.Run("Memory", func(t *testing.T) { memory(t, open) })
+	t.Run("Hosted", func(t *testing.T) { hosted(t, open) })
 	t.Run("Lanes", func(t *testing.T) { lanes(t, open) })
 }
 

@@ -199,3 +199,43 @@ func memory(t *testing.T, open func(t testing.TB) device.Device) {
 		t.Errorf("allocating 2^60 bytes gives %x, error %v: want that so much was asked, and what was free", addr, err)
 	}
 }
+
+// hosted checks a device whose memory the host sees; others have nothing to show.
+func hosted(t *testing.T, open func(t testing.TB) device.Device) {
+	d := openDevice(t, open)
+	e := newEnv(t, d, place{})
+	const n, lo, hi = 3 << 20, 1000, 2 << 20 // also copies that a device may share among threads
+	all, err := device.Alloc[int32](d, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Free(all.Addr)
+	part := all.Slice(lo, hi)
+	view := device.View(d, part)
+	if view == nil {
+		t.Skip("the host does not see this device's memory")
+	}
+	if len(view) != part.N {
+		t.Fatalf("a view of %d elements has %d", part.N, len(view))
+	}
+	wrote := make([]int32, part.N)
+	for i := range wrote {
+		wrote[i] = e.rng.Int32()
+	}
+	device.Upload(e.lane, part, wrote)
+	if err := e.lane.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	same(e, "the view of what was uploaded", view, wrote)
+	for i := range view {
+		view[i]++
+		wrote[i]++
+	}
+	device.Upload(e.lane, part, view)
+	device.Download(e.lane, view, part)
+	same(e, "what was written through the view", read(e, part), wrote)
+	same(e, "what is before the view", read(e, all.Slice(0, lo)), make([]int32, lo))
+	if device.View(d, all.Slice(lo, lo)) != nil {
+		t.Error("there is a view of nothing")
+	}
+}

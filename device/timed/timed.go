@@ -28,7 +28,7 @@ type Device struct {
 	lanes []*lane
 }
 
-var _ device.Device = (*Device)(nil)
+var _ device.Hosted = (*Device)(nil)
 
 // Notes is what is noted of operators: one at a time, because each costs a little that would be counted in the other.
 type Notes int32
@@ -42,6 +42,14 @@ const (
 
 // Wrap makes d a device that can take notes. It takes none until it is told to, and costs a branch for each operator then.
 func Wrap(d device.Device) *Device { return &Device{Device: d} }
+
+// Host forwards.
+func (d *Device) Host(addr uintptr, bytes int) []byte {
+	if hosted, ok := d.Device.(device.Hosted); ok {
+		return hosted.Host(addr, bytes)
+	}
+	return nil
+}
 
 // NewLane opens a lane whose operators are noted.
 func (d *Device) NewLane(beat *atomic.Uint64) (device.Lane, error) {
