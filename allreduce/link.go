@@ -61,6 +61,12 @@ type Frame struct {
 	CRC     uint32  // CRC32C of tag and payload, set by the sender's group, checked by the receiver's
 }
 
+// Seal sets the checksum. A group does it for the frames of its ring, and checks them; whoever sends something else over a link does both.
+func (f *Frame) Seal() { f.CRC = checksum(nil, f) }
+
+// Check refuses a frame that is corrupted, is not due, or has a payload of another length.
+func (f *Frame) Check(due Tag, length int) error { return verify(nil, f, due, length) }
+
 // Payload is the bytes of a frame, in the pieces in which a transport has them. Pieces may end within an element.
 type Payload [][]byte
 

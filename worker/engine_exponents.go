@@ -156,3 +156,15 @@ func (x *exponents) install(e []int8) {
 		copy(x.state, e)
 	}
 }
+
+// place takes over bytes of words that say exponents, from byte at on; bytes before the first word are somebody else's.
+func (x *exponents) place(at int, data []byte) {
+	if x == nil {
+		return
+	}
+	for i, b := range data[min(max(0, -at), len(data)):] {
+		if word := max(at, 0) + i; word%4 == 0 {
+			x.state[word/4] = int8(b) // the others are 0
+		}
+	}
+}

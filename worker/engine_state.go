@@ -3,13 +3,11 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/device"
-	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
 // Initialise gives the engine the state at step 0, a pure function of the job.
@@ -86,44 +84,6 @@ func (e *Engine) Snapshot(spare *Snapshot) (*Snapshot, error) {
 		*part.to = e.tensors(s.flat[i])
 	}
 	return s, e.copier.Sync()
-}
-
-// stand describes the state at a step, for whoever copies it. Any goroutine may call it.
-func (e *Engine) stand(step ringleader.Step) (*rpcpb.StateHeader, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.step != step || step == noState {
-		return nil, fmt.Errorf("holds step %d, not %d", e.step, step)
-	}
-	n := uint64(e.model.Size())
-	digest, s := e.finish(stateHash{e.copier.Hash(e.params, 0), e.written.moments}, false), e.scalars
-	return &rpcpb.StateHeader{Step: int64(step), Digest: digest.String(), Parameters: n,
-		Beta1Power: s.Beta1Power, Beta2Power: s.Beta2Power, Ledger: s.Ledger, Users: s.Users, Tokens: s.Tokens}, e.copier.Sync()
-}
-
-// words is the number of a state's words that read can copy: parameters, moments, exponents.
-func (e *Engine) words() int { return 3*e.model.Size() + e.exponents.count() }
-
-// read copies words of the state at a step, from the first on in canonical order. Any goroutine may call it.
-func (e *Engine) read(step ringleader.Step, first int, into []float32) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.step != step || step == noState {
-		return fmt.Errorf("holds step %d, not %d any more", e.step, step)
-	}
-	n := e.model.Size()
-	for i, v := range []device.F32{e.params, e.m1, e.m2} {
-		lo, hi := max(first, i*n), min(first+len(into), (i+1)*n)
-		if lo < hi {
-			device.Download(e.copier, into[lo-first:hi-first], v.Slice(lo-i*n, hi-i*n))
-		}
-	}
-	for i, word := range e.exponents.words(false) {
-		if at := 3*n + i - first; at >= 0 && at < len(into) {
-			into[at] = math.Float32frombits(word)
-		}
-	}
-	return e.copier.Sync()
 }
 
 // tensors names the parts of a flat vector.

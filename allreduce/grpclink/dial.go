@@ -77,7 +77,8 @@ func parseHello(ctx context.Context) (h Hello, err error) {
 func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	l, err := dial(life, conn, h)
+	// A peer that is just starting is waited for, as long as ctx says.
+	l, memory, err := dial(h.context(life), conn, rpcpb.RingService_Ring_FullMethodName, grpc.WaitForReady(true))
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -88,6 +89,7 @@ func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, 
 		}
 		return nil, fmt.Errorf("dial %s at %s: %w", h, conn.Target(), err)
 	}
+	l.to = memory
 	go func() {
 		defer cancel()
 		l.serve()
@@ -95,33 +97,32 @@ func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, 
 	return l, nil
 }
 
-func dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (*link, error) {
-	ctx = h.context(ctx)
-	to, file, name, err := newMemory()
+// dial opens a link over a method of the peer's, and returns the memory that both share, nil if there is none.
+func dial(ctx context.Context, conn *grpc.ClientConn, method string, options ...grpc.CallOption) (*link, *memory, error) {
+	memory, file, name, err := newMemory()
 	if err == nil {
 		defer file.Close() // by then the peer has opened it, or does without
 		ctx = metadata.AppendToOutgoingContext(ctx, keyMemory, name.String())
 	}
-	s, err := rpcpb.NewRingServiceClient(conn).Ring(ctx, callOptions()...)
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, append(options, callOptions()...)...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	header, err := s.Header()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if v := header.Get(keyVersion); len(v) == 1 && v[0] == version {
-		l := newLink(s, pathOf(s.Context()))
-		if v := header.Get(keyMemory); len(v) == 1 && v[0] == memoryShared {
-			l.to = to
+		if v := header.Get(keyMemory); len(v) != 1 || v[0] != memoryShared {
+			memory = nil
 		}
-		return l, nil
+		return newLink(s, pathOf(s.Context())), memory, nil
 	}
 	// Refused: the stream has ended, and says why.
 	if err := s.RecvMsg(&message{frame: new(received)}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, status.Error(codes.FailedPrecondition, "peer speaks another protocol")
+	return nil, nil, status.Error(codes.FailedPrecondition, "peer speaks another protocol")
 }
 
 // memoryShared is what the acceptor says of memory that it found.

@@ -69,8 +69,12 @@ type peerService struct {
 	rpcpb.UnimplementedPeerServiceServer
 }
 
-func (peerService) FetchState(r *rpcpb.FetchStateRequest, s grpc.ServerStreamingServer[rpcpb.FetchStateResponse]) error {
-	return s.Send(&rpcpb.FetchStateResponse{Data: []byte(r.JobId)})
+func (peerService) FetchState(s grpc.BidiStreamingServer[rpcpb.FetchStateRequest, rpcpb.FetchStateResponse]) error {
+	r, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	return s.Send(&rpcpb.FetchStateResponse{Header: &rpcpb.StateHeader{Digest: r.JobId}})
 }
 
 func hello(gen int, from ringleader.Rank) grpclink.Hello {
@@ -132,12 +136,15 @@ func TestLostProcessBreaksLink(t *testing.T) {
 
 func TestProtobufBesideLinks(t *testing.T) {
 	addr, _ := serve(t, grpclink.NewServer())
-	s, err := rpcpb.NewPeerServiceClient(connect(t, addr)).FetchState(t.Context(), &rpcpb.FetchStateRequest{JobId: "j"})
+	s, err := rpcpb.NewPeerServiceClient(connect(t, addr)).FetchState(t.Context())
 	if err != nil {
 		t.Fatalf("fetch: %v", err)
 	}
+	if err := s.Send(&rpcpb.FetchStateRequest{JobId: "j"}); err != nil {
+		t.Fatalf("fetch: %v", err)
+	}
 	r, err := s.Recv()
-	if err != nil || string(r.Data) != "j" {
+	if err != nil || r.Header.GetDigest() != "j" {
 		t.Errorf("fetched %v, %v", r, err)
 	}
 	if _, err := s.Recv(); err == nil {

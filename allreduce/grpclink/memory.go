@@ -14,8 +14,8 @@ import (
 	"github.com/ringleader-dev/ringleader/allreduce"
 )
 
-// memory is what the two ends of a link share if they are on one machine: a slot for each frame of the window, which the dialler writes and the
-// acceptor reads. A frame of the stream then only says in which slot its payload is.
+// memory is what the two ends of a link share if they are on one machine: a slot for each frame of the window, which one end writes and the
+// other reads: in a ring the dialler writes, elsewhere it reads. A frame of the stream then only says in which slot its payload is.
 //
 // It is unmapped when nobody refers to it any more, and not when the link ends: somebody may still be reading.
 type memory struct{ all []byte }
@@ -85,16 +85,26 @@ func fillMemory(fd int, nonce []byte) (*memory, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, err
 	}
-	m, err := mapMemory(fd, unix.PROT_READ|unix.PROT_WRITE)
+	m, err := mapMemory(fd, toWrite)
 	if err == nil {
 		copy(m.all[len(m.all)-nonceBytes:], nonce)
 	}
 	return m, err
 }
 
-// openMemory finds another process's memory, to read. It fails if that is in another namespace, or of another user.
-func openMemory(name memoryName) (*memory, error) {
-	file, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", name.pid, name.fd), os.O_RDONLY, 0)
+// What the end that opens a memory may do with it.
+const (
+	toRead  = unix.PROT_READ
+	toWrite = unix.PROT_READ | unix.PROT_WRITE
+)
+
+// openMemory finds another process's memory. It fails if that is in another namespace, or of another user.
+func openMemory(name memoryName, protection int) (*memory, error) {
+	flag := os.O_RDONLY
+	if protection == toWrite {
+		flag = os.O_RDWR
+	}
+	file, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", name.pid, name.fd), flag, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open shared memory: %w", err)
 	}
@@ -106,7 +116,7 @@ func openMemory(name memoryName) (*memory, error) {
 	if err != nil || info.Size() != memoryBytes {
 		return nil, fmt.Errorf("open shared memory: size is not %d (%v)", memoryBytes, err)
 	}
-	m, err := mapMemory(int(file.Fd()), unix.PROT_READ)
+	m, err := mapMemory(int(file.Fd()), protection)
 	if err != nil {
 		return nil, fmt.Errorf("open shared memory: %w", err)
 	}

@@ -20,7 +20,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := openMemory(parsed)
+	theirs, err := openMemory(parsed, toRead)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,13 +38,13 @@ func TestMemory(t *testing.T) {
 	}
 	other := parsed
 	other.nonce = bytes.Repeat([]byte{1}, nonceBytes)
-	if _, err := openMemory(other); err == nil || !strings.Contains(err.Error(), "another's") {
+	if _, err := openMemory(other, toRead); err == nil || !strings.Contains(err.Error(), "another's") {
 		t.Errorf("memory with another secret: %v", err)
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openMemory(parsed); err == nil {
+	if _, err := openMemory(parsed, toRead); err == nil {
 		t.Error("memory opened whose file is closed")
 	}
 }
@@ -60,7 +60,7 @@ func TestOpenMemoryRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := memoryName{pid: os.Getpid(), fd: int(file.Fd()), nonce: make([]byte, nonceBytes)}
-	if _, err := openMemory(name); err == nil || !strings.Contains(err.Error(), "seals") {
+	if _, err := openMemory(name, toRead); err == nil || !strings.Contains(err.Error(), "seals") {
 		t.Errorf("a plain file as shared memory: %v", err)
 	}
 	for _, s := range []string{"", "1", "1/2", "1/2/zz", "1/2/00", "a/b/c"} {

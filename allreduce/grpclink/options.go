@@ -54,8 +54,6 @@ func callOptions() []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.ForceCodecV2(rawCodec{}),
 		grpc.MaxCallRecvMsgSize(maxMessage),
-		// A peer that is just starting is waited for, as long as Dial's context says.
-		grpc.WaitForReady(true),
 	}
 }
 

@@ -138,7 +138,7 @@ func (s *Server) Ring(st grpc.BidiStreamingServer[rpcpb.RingRequest, rpcpb.RingR
 	}
 	o := &offer{link: newLink(st, pathOf(st.Context())), settled: make(chan error, 1)}
 	accepted := metadata.Pairs(keyVersion, version)
-	if o.link.from = s.shared(st.Context()); o.link.from != nil {
+	if o.link.from = s.shared(st.Context(), toRead); o.link.from != nil {
 		accepted.Set(keyMemory, memoryShared)
 	}
 	if err := s.offer(h, o); err != nil {
@@ -158,7 +158,7 @@ func (s *Server) Ring(st grpc.BidiStreamingServer[rpcpb.RingRequest, rpcpb.RingR
 }
 
 // shared is the memory that the dialler offers, if it is on this machine. A link without it is as good.
-func (s *Server) shared(ctx context.Context) *memory {
+func (s *Server) shared(ctx context.Context, protection int) *memory {
 	md, _ := metadata.FromIncomingContext(ctx)
 	offered := md.Get(keyMemory)
 	if s.Apart || pathOf(ctx) != pathUnix || len(offered) != 1 {
@@ -168,7 +168,7 @@ func (s *Server) shared(ctx context.Context) *memory {
 	if err != nil {
 		return nil
 	}
-	m, err := openMemory(name)
+	m, err := openMemory(name, protection)
 	if err != nil {
 		return nil
 	}

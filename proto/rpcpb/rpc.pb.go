@@ -3853,11 +3853,9 @@ func (x *FetchStateRequest) GetCount() uint64 {
 	return 0
 }
 
-// FetchStateResponse: the header first, then the words, each chunk with its CRC32C.
+// FetchStateResponse says which state the words are of that follow.
 type FetchStateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
-	Crc32C        uint32                 `protobuf:"varint,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
 	Header        *StateHeader           `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3891,20 +3889,6 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
 	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
-}
-
-func (x *FetchStateResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
-	}
-	return nil
-}
-
-func (x *FetchStateResponse) GetCrc32C() uint32 {
-	if x != nil {
-		return x.Crc32C
-	}
-	return 0
 }
 
 func (x *FetchStateResponse) GetHeader() *StateHeader {
@@ -4317,11 +4301,9 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05first\x18\x03 \x01(\x04R\x05first\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\x04R\x05count\"x\n" +
-	"\x12FetchStateResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
-	"\x06crc32c\x18\x02 \x01(\rR\x06crc32c\x126\n" +
-	"\x06header\x18\x03 \x01(\v2\x1e.ringleader.rpc.v1.StateHeaderR\x06header\"\xe1\x01\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\"X\n" +
+	"\x12FetchStateResponse\x126\n" +
+	"\x06header\x18\x03 \x01(\v2\x1e.ringleader.rpc.v1.StateHeaderR\x06headerJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03\"\xe1\x01\n" +
 	"\vStateHeader\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1f\n" +
@@ -4372,10 +4354,10 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\vDrainWorker\x12%.ringleader.rpc.v1.DrainWorkerRequest\x1a&.ringleader.rpc.v1.DrainWorkerResponse\x12Q\n" +
 	"\x06Attach\x12 .ringleader.rpc.v1.AttachRequest\x1a!.ringleader.rpc.v1.AttachResponse(\x010\x012Z\n" +
 	"\vRingService\x12K\n" +
-	"\x04Ring\x12\x1e.ringleader.rpc.v1.RingRequest\x1a\x1f.ringleader.rpc.v1.RingResponse(\x010\x012j\n" +
-	"\vPeerService\x12[\n" +
+	"\x04Ring\x12\x1e.ringleader.rpc.v1.RingRequest\x1a\x1f.ringleader.rpc.v1.RingResponse(\x010\x012l\n" +
+	"\vPeerService\x12]\n" +
 	"\n" +
-	"FetchState\x12$.ringleader.rpc.v1.FetchStateRequest\x1a%.ringleader.rpc.v1.FetchStateResponse0\x01B2Z0github.com/ringleader-dev/ringleader/proto/rpcpbb\x06proto3"
+	"FetchState\x12$.ringleader.rpc.v1.FetchStateRequest\x1a%.ringleader.rpc.v1.FetchStateResponse(\x010\x01B2Z0github.com/ringleader-dev/ringleader/proto/rpcpbb\x06proto3"
 
 var (
 	file_rpcpb_rpc_proto_rawDescOnce sync.Once

@@ -558,8 +558,9 @@ const (
 //
 // PeerService is what else workers offer one another.
 type PeerServiceClient interface {
-	// FetchState streams the state that the worker holds.
-	FetchState(ctx context.Context, in *FetchStateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchStateResponse], error)
+	// FetchState is a link over which a joiner copies a run of the words of the state that the worker holds. As in a ring, its messages are frames that
+	// allreduce/grpclink encodes: up one, whose payload is a FetchStateRequest; down one with a FetchStateResponse, and then the words.
+	FetchState(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FetchStateRequest, FetchStateResponse], error)
 }
 
 type peerServiceClient struct {
@@ -570,24 +571,18 @@ func NewPeerServiceClient(cc grpc.ClientConnInterface) PeerServiceClient {
 	return &peerServiceClient{cc}
 }
 
-func (c *peerServiceClient) FetchState(ctx context.Context, in *FetchStateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchStateResponse], error) {
+func (c *peerServiceClient) FetchState(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FetchStateRequest, FetchStateResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[0], PeerService_FetchState_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	x := &grpc.GenericClientStream[FetchStateRequest, FetchStateResponse]{ClientStream: stream}
-	if err := x.ClientStream.SendMsg(in); err != nil {
-		return nil, err
-	}
-	if err := x.ClientStream.CloseSend(); err != nil {
-		return nil, err
-	}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type PeerService_FetchStateClient = grpc.ServerStreamingClient[FetchStateResponse]
+type PeerService_FetchStateClient = grpc.BidiStreamingClient[FetchStateRequest, FetchStateResponse]
 
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
@@ -595,8 +590,9 @@ type PeerService_FetchStateClient = grpc.ServerStreamingClient[FetchStateRespons
 //
 // PeerService is what else workers offer one another.
 type PeerServiceServer interface {
-	// FetchState streams the state that the worker holds.
-	FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error
+	// FetchState is a link over which a joiner copies a run of the words of the state that the worker holds. As in a ring, its messages are frames that
+	// allreduce/grpclink encodes: up one, whose payload is a FetchStateRequest; down one with a FetchStateResponse, and then the words.
+	FetchState(grpc.BidiStreamingServer[FetchStateRequest, FetchStateResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -607,7 +603,7 @@ type PeerServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedPeerServiceServer struct{}
 
-func (UnimplementedPeerServiceServer) FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error {
+func (UnimplementedPeerServiceServer) FetchState(grpc.BidiStreamingServer[FetchStateRequest, FetchStateResponse]) error {
 	return status.Error(codes.Unimplemented, "method FetchState not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
@@ -632,15 +628,11 @@ func RegisterPeerServiceServer(s grpc.ServiceRegistrar, srv PeerServiceServer) {
 }
 
 func _PeerService_FetchState_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(FetchStateRequest)
-	if err := stream.RecvMsg(m); err != nil {
-		return err
-	}
-	return srv.(PeerServiceServer).FetchState(m, &grpc.GenericServerStream[FetchStateRequest, FetchStateResponse]{ServerStream: stream})
+	return srv.(PeerServiceServer).FetchState(&grpc.GenericServerStream[FetchStateRequest, FetchStateResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type PeerService_FetchStateServer = grpc.ServerStreamingServer[FetchStateResponse]
+type PeerService_FetchStateServer = grpc.BidiStreamingServer[FetchStateRequest, FetchStateResponse]
 
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -654,6 +646,7 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "FetchState",
 			Handler:       _PeerService_FetchState_Handler,
 			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "rpcpb/rpc.proto",
