@@ -28,13 +28,18 @@ const token rpcauth.Token = "a token of the tests"
 // serve starts a server on loopback and returns its address.
 func serve(t *testing.T, links *grpclink.Server) (addr string, srv *grpc.Server) {
 	t.Helper()
+	return servePeers(t, links, peerService{})
+}
+
+func servePeers(t *testing.T, links *grpclink.Server, peers rpcpb.PeerServiceServer) (addr string, srv *grpc.Server) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}
 	srv = grpc.NewServer(append(token.ServerOptions(), grpclink.ServerOptions()...)...)
 	links.Register(srv)
-	rpcpb.RegisterPeerServiceServer(srv, peerService{})
+	rpcpb.RegisterPeerServiceServer(srv, peers)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(grpclink.Listen(l)) }()
 	t.Cleanup(func() {

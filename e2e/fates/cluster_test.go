@@ -129,7 +129,7 @@ func inCluster(t *testing.T, f func(c *cluster)) {
 
 // process is a worker. At the steps in holds it waits, once each, until the test lets it go on.
 type process struct {
-	worker.Ignore
+	worker.Observer
 	c     *cluster
 	name  string
 	stop  context.CancelFunc
@@ -181,13 +181,19 @@ func (c *cluster) worker(name string, holds ...ringleader.Step) *process {
 
 func (c *cluster) workerOn(dev *device, name string, holds ...ringleader.Step) *process {
 	c.Helper()
+	return c.observed(worker.Ignore{}, dev, name, holds...)
+}
+
+// observed is workerOn, with an observer of all but completed steps.
+func (c *cluster) observed(by worker.Observer, dev *device, name string, holds ...ringleader.Step) *process {
+	c.Helper()
 	host := name + ":1"
 	l, err := c.net.Listen(host)
 	if err != nil {
 		c.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	w := &process{c: c, name: name, stop: stop, ended: make(chan error, 1), listener: l, held: make(chan ringleader.Step), holds: map[ringleader.Step]chan struct{}{}}
+	w := &process{Observer: by, c: c, name: name, stop: stop, ended: make(chan error, 1), listener: l, held: make(chan ringleader.Step), holds: map[ringleader.Step]chan struct{}{}}
 	for _, s := range holds {
 		w.holds[s] = make(chan struct{})
 	}

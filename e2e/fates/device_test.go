@@ -29,6 +29,8 @@ type device struct {
 	pause       atomic.Int64 // nanoseconds more for each gradient
 	breakAt     atomic.Int64 // it breaks at so many conversions to blocks; 0: at none
 	conversions atomic.Int64 // to blocks
+	mallocs     atomic.Int64 // so far
+	gradients   atomic.Int64 // so far
 	mu          sync.Mutex
 	hashed      map[uint64]hashed // the state's words, by the index of the first
 }
@@ -55,6 +57,11 @@ func (d *device) Class() string {
 		return d.class
 	}
 	return d.Device.Class()
+}
+
+func (d *device) Malloc(bytes int) (uintptr, error) {
+	d.mallocs.Add(1)
+	return d.Device.Malloc(bytes)
 }
 
 func (d *device) NewLane(beat *atomic.Uint64) (seam.Lane, error) {
@@ -93,6 +100,7 @@ func (l *lane) ToFixed(acc seam.I64, x seam.F32, limit float32, bad seam.I64) {
 }
 
 func (l *lane) DenseAllAction(out seam.F64, users, items seam.Mat, a *seam.AllAction) {
+	l.d.gradients.Add(1)
 	l.Lane.DenseAllAction(out, users, items, a)
 	if pause := l.d.pause.Load(); pause > 0 {
 		<-time.After(time.Duration(pause))
