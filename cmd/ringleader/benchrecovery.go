@@ -39,6 +39,7 @@ type recoveryReport struct {
 	Hang         float64 `json:"hang_s"` // the deadline after which a member counts as hung
 	StepMedian   float64 `json:"step_s"` // between completed steps, undisturbed
 	StepMax      float64 `json:"step_max_s"`
+	StepGrown    float64 `json:"step_grown_s,omitempty"` // join: of the gang with the joiner
 	// The time of a trial: kill, hang and partition from the signal until all survivors have completed a step of the next generation; leader, join
 	// and drain the longest time between two completed steps from the signal on.
 	Median  float64        `json:"median_s"`
@@ -190,6 +191,11 @@ func printRecovery(to io.Writer, reports []*recoveryReport) error {
 			fmt.Fprintf(w, "%.3f\t%.3f\t%.3f\t%.3f\t\n", p.Detection, p.Decision, p.Transfer, p.Redone)
 		} else {
 			fmt.Fprintf(w, "-\t-\t-\t-\t\n")
+		}
+	}
+	for _, r := range reports {
+		if r.StepGrown > 0 {
+			fmt.Fprintf(w, "\n%s: a step of the gang that was joined takes %.3f\n", r.Fault, r.StepGrown)
 		}
 	}
 	return w.Flush()

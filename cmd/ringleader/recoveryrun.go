@@ -32,6 +32,7 @@ type recovery struct {
 	since     time.Time       // when
 
 	intervals []time.Duration // between completed steps, undisturbed
+	grown     []time.Duration // the same, of the gang that a worker has joined
 	heard     []heard         // since the trial's signal
 	times     []trialTimes
 }
@@ -63,7 +64,7 @@ func measureRecovery(ctx context.Context, o *recoveryOptions, fault string, spec
 		return nil, err
 	}
 	for i := range o.trials {
-		if err := r.steady(ctx); err != nil {
+		if err := r.steady(ctx, &r.intervals); err != nil {
 			return nil, err
 		}
 		if err := r.trial(ctx); err != nil {
@@ -72,7 +73,7 @@ func measureRecovery(ctx context.Context, o *recoveryOptions, fault string, spec
 		t := r.times[len(r.times)-1]
 		show.Note(fmt.Sprintf("%s %d: %.3f s", fault, i+1, t.whole.Seconds()))
 	}
-	if err := r.steady(ctx); err != nil {
+	if err := r.steady(ctx, &r.intervals); err != nil {
 		return nil, err
 	}
 	return r.report(o), nil
@@ -170,7 +171,7 @@ func (r *recovery) hear(ctx context.Context, until <-chan time.Time) (h heard, t
 }
 
 // steady waits until the whole gang has made some steps undisturbed, and takes their times.
-func (r *recovery) steady(ctx context.Context) error {
+func (r *recovery) steady(ctx context.Context, times *[]time.Duration) error {
 	limit := time.After(trialLimit)
 	var intervals []time.Duration
 	var generation ringleader.Generation
@@ -192,7 +193,7 @@ func (r *recovery) steady(ctx context.Context) error {
 			intervals = append(intervals, h.at.Sub(at))
 		}
 	}
-	r.intervals = append(r.intervals, intervals[1:]...) // the first step of a generation has more to do
+	*times = append(*times, intervals[1:]...) // the first step of a generation has more to do
 	return nil
 }
 
@@ -217,6 +218,9 @@ func (r *recovery) trial(ctx context.Context) error {
 		err = r.watchLeaderless(ctx, signal, last)
 	} else {
 		err = r.watchRegroup(ctx, signal, last, victim, before)
+	}
+	if err == nil && r.fault == "join" {
+		err = r.steady(ctx, &r.grown)
 	}
 	return errors.Join(err, restore())
 }
@@ -356,6 +360,9 @@ func (r *recovery) report(o *recoveryOptions) *recoveryReport {
 		StepMedian: milliseconds(medianDuration(r.intervals).Seconds()), StepMax: milliseconds(slices.Max(r.intervals).Seconds())}
 	for _, t := range r.times {
 		rep.Samples = append(rep.Samples, milliseconds(t.whole.Seconds()))
+	}
+	if len(r.grown) > 0 {
+		rep.StepGrown = milliseconds(medianDuration(r.grown).Seconds())
 	}
 	rep.Min, rep.Median, rep.Max = slices.Min(rep.Samples), milliseconds(median(rep.Samples)), slices.Max(rep.Samples)
 	if r.fault == "leader" {
