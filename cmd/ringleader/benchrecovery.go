@@ -42,11 +42,12 @@ type recoveryReport struct {
 	StepGrown    float64 `json:"step_grown_s,omitempty"` // join: of the gang with the joiner
 	// The time of a trial: kill, hang and partition from the signal until all survivors have completed a step of the next generation; leader, join
 	// and drain the longest time between two completed steps from the signal on.
-	Median  float64        `json:"median_s"`
-	Min     float64        `json:"min_s"`
-	Max     float64        `json:"max_s"`
-	Parts   *recoveryParts `json:"parts,omitempty"` // medians; absent for leader: there is no new generation
-	Samples []float64      `json:"samples_s"`
+	Median  float64         `json:"median_s"`
+	Min     float64         `json:"min_s"`
+	Max     float64         `json:"max_s"`
+	Parts   *recoveryParts  `json:"parts,omitempty"` // medians; absent for leader: there is no new generation
+	Samples []float64       `json:"samples_s"`
+	Each    []recoveryParts `json:"parts_of_samples,omitempty"`
 }
 
 // recoveryParts is where the time goes: until the last survivor has left the generation, until the last member has heard of the next one, until its

@@ -368,6 +368,10 @@ func (r *recovery) report(o *recoveryOptions) *recoveryReport {
 	if r.fault == "leader" {
 		return rep
 	}
+	for _, t := range r.times {
+		rep.Each = append(rep.Each, recoveryParts{Detection: milliseconds(t.parts.Detection), Decision: milliseconds(t.parts.Decision),
+			Transfer: milliseconds(t.parts.Transfer), Redone: milliseconds(t.parts.Redone)})
+	}
 	of := func(part func(recoveryParts) float64) float64 {
 		var x []float64
 		for _, t := range r.times {
