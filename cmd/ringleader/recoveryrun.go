@@ -43,6 +43,14 @@ type trialTimes struct {
 	parts recoveryParts
 }
 
+// String is empty if there are none.
+func (p recoveryParts) String() string {
+	if p == (recoveryParts{}) {
+		return ""
+	}
+	return fmt.Sprintf(" (detection %.3f, decision %.3f, transfer %.3f, redone %.3f)", p.Detection, p.Decision, p.Transfer, p.Redone)
+}
+
 // What a trial waits for, and what surrounds it.
 const (
 	steadySteps   = 4 // that a gang makes undisturbed before it is struck
@@ -71,7 +79,7 @@ func measureRecovery(ctx context.Context, o *recoveryOptions, fault string, spec
 			return nil, fmt.Errorf("trial %d: %w", i+1, err)
 		}
 		t := r.times[len(r.times)-1]
-		show.Note(fmt.Sprintf("%s %d: %.3f s", fault, i+1, t.whole.Seconds()))
+		show.Note(fmt.Sprintf("%s %d: %.3f s%s", fault, i+1, t.whole.Seconds(), t.parts))
 	}
 	if err := r.steady(ctx, &r.intervals); err != nil {
 		return nil, err
