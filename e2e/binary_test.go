@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/ringleader-dev/ringleader/dataset/synth"
 )
@@ -21,25 +24,34 @@ var program string
 // cudaVariable names a binary with the CUDA backend: then that is the one under test, and the tests that compute on a GPU run.
 const cudaVariable = "RINGLEADER_CUDA"
 
-func TestMain(m *testing.M) { os.Exit(withBinary(m.Run)) }
-
-func withBinary(run func() int) int {
-	if program = os.Getenv(cudaVariable); program != "" {
-		return run()
+func TestMain(m *testing.M) {
+	dir, err := build()
+	remove := func(code int) {
+		if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
 	}
-	dir, err := os.MkdirTemp("", "ringleader-e2e-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		remove(1)
 	}
-	defer os.RemoveAll(dir)
+	goleak.VerifyTestMain(m, goleak.Cleanup(remove))
+}
+
+// build compiles the binary under test into a folder of its own, or takes the one that the environment names and returns "".
+func build() (dir string, err error) {
+	if program = os.Getenv(cudaVariable); program != "" {
+		return "", nil
+	}
+	if dir, err = os.MkdirTemp("", "ringleader-e2e-"); err != nil {
+		return "", err
+	}
 	program = filepath.Join(dir, "ringleader")
-	build := exec.Command("go", "build", "-o", program, "../cmd/ringleader")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build ringleader: %v\n%s", err, out)
-		return 1
+	if out, err := exec.Command("go", "build", "-o", program, "../cmd/ringleader").CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("build ringleader: %w\n%s", err, out)
 	}
-	return run()
+	return dir, nil
 }
 
 // limit bounds one command of a test.

@@ -5,9 +5,13 @@ package cuda
 import (
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/ringleader-dev/ringleader/device"
 	"github.com/ringleader-dev/ringleader/device/devicetest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB) device.Device { return openWith(t, Options{}) }
 

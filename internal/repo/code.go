@@ -110,39 +110,3 @@ func sleeps(t *Tree) []string {
 
 // suite tells whether a package is tests of others: storetest.
 func (p *Package) suite() bool { return strings.HasSuffix(path.Base(p.Dir), "test") }
-
-// leaks: a package whose code starts goroutines has goleak in its tests. A conformance suite runs in those of others.
-func leaks(t *Tree) []string {
-	var found []string
-	for _, p := range t.Packages {
-		if p.suite() || slices.ContainsFunc(p.Tests, importsGoleak) {
-			continue
-		}
-		for _, f := range p.Code {
-			if s := f.starts(); len(s) > 0 && !f.Generated {
-				found = append(found, f.at(s[0])+": starts a goroutine, but no test of the package uses goleak")
-				break
-			}
-		}
-	}
-	return found
-}
-
-func importsGoleak(f *File) bool { _, ok := f.imports()["go.uber.org/goleak"]; return ok }
-
-// starts finds where goroutines are started: go statements, and Go methods of wait groups and error groups.
-func (f *File) starts() []ast.Node {
-	var found []ast.Node
-	ast.Inspect(f.Syntax, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.GoStmt:
-			found = append(found, n)
-		case *ast.CallExpr:
-			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Go" && len(n.Args) == 1 {
-				found = append(found, n)
-			}
-		}
-		return true
-	})
-	return found
-}

@@ -130,7 +130,12 @@ func TestRules(t *testing.T) {
 		{"goleak", "without", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("testing")}, "job/a.go:2: starts"},
 		{"goleak", "wait group", []string{"job/a.go", "package job\nimport \"sync\"\nfunc f() { var w sync.WaitGroup; w.Go(f) }"}, "job/a.go:3: starts"},
 		{"goleak", "conformance suite", []string{"checkpoints/storetest/a.go", "package storetest\nfunc f() { go f() }"}, ""},
-		{"goleak", "with", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("go.uber.org/goleak")}, ""},
+		{"goleak", "with", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", leakless}, ""},
+		{"goleak", "imported only", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("go.uber.org/goleak")}, "job/a.go:2: starts"},
+		{"goleak", "in a test", []string{"job/a.go", imports(), "job/a_test.go", "package job\nfunc f() { go f() }"}, "job/a_test.go:2: starts"},
+		{"goleak", "server", []string{"worker/a.go", "package worker\nimport \"google.golang.org/grpc\"\nvar s = grpc.NewServer()"}, "worker/a.go:3: starts"},
+		{"goleak", "runs a suite", []string{"checkpoints/file/a_test.go", imports("/checkpoints/storetest")}, "a_test.go:2: runs a conformance suite"},
+		{"goleak", "runs a suite, with", []string{"checkpoints/file/a_test.go", imports("/checkpoints/storetest"), "checkpoints/file/b_test.go", leakless}, ""},
 
 		{"comments", "in one of the files", []string{"job/a.go", "package job", "job/b.go", "// Package job is a job.\npackage job"}, ""},
 		{"comments", "command", []string{"cmd/x/a.go", "// Command x is a command.\npackage main"}, ""},
@@ -168,6 +173,7 @@ func TestRules(t *testing.T) {
 }
 
 const (
+	leakless      = "package p\nimport \"go.uber.org/goleak\"\nfunc TestMain(m *testing.M) { goleak.VerifyTestMain(m) }"
 	sleepy        = "package p\nimport \"time\"\nfunc f() { time.Sleep(1) }"
 	generatedLine = "// Code generated " + "by x. DO NOT EDIT.\n"
 )
