@@ -22,11 +22,26 @@ func openTable(name string, f *os.File) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true))
+	t := &table{name: name}
+	err = shielded(func() (err error) {
+		t.file, err = parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	return &table{name, file}, nil
+	return t, nil
+}
+
+// shielded calls into the Parquet library, which panics where a malformed file leads it to places that are not there. Only that library and what it
+// hands values to runs within.
+func shielded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the file is malformed: %v", r)
+		}
+	}()
+	return f()
 }
 
 // leaf is one column of a table: a list column has one level of repetition, a plain one none.
@@ -97,8 +112,19 @@ type cell func(row int, v parquet.Value) error
 
 // each walks the values of one row group and returns the number of rows.
 func (c *leaf) each(group parquet.RowGroup, f cell) (rows int, err error) {
-	pages := group.ColumnChunks()[c.ColumnIndex].Pages()
-	defer func() { err = errors.Join(err, pages.Close()) }()
+	err = shielded(func() (err error) {
+		pages := group.ColumnChunks()[c.ColumnIndex].Pages()
+		defer func() { err = errors.Join(err, pages.Close()) }()
+		rows, err = c.pages(pages, f)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: column %q: %w", c.table.name, c.name, err)
+	}
+	return rows, nil
+}
+
+func (c *leaf) pages(pages parquet.Pages, f cell) (rows int, err error) {
 	var buf [512]parquet.Value
 	row := -1
 	for {
@@ -107,12 +133,12 @@ func (c *leaf) each(group parquet.RowGroup, f cell) (rows int, err error) {
 			return row + 1, nil
 		}
 		if err != nil {
-			return 0, fmt.Errorf("%s: column %q: %w", c.table.name, c.name, err)
+			return 0, err
 		}
 		row, err = c.eachOf(page, row, buf[:], f)
 		parquet.Release(page)
 		if err != nil {
-			return 0, fmt.Errorf("%s: column %q: %w", c.table.name, c.name, err)
+			return 0, err
 		}
 	}
 }

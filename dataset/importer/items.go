@@ -51,7 +51,7 @@ func (e *engine) describe(ctx context.Context, o *Options) ([]item, error) {
 			SELECT id, text, interest, count(*) AS n FROM (SELECT CAST(%s AS VARCHAR) AS id, %s AS text, %s AS interest FROM %s) GROUP BY ALL))
 		WHERE place = 1`, id, text, interest, relation)
 	if err := e.exec(ctx, query); err != nil {
-		return nil, fmt.Errorf("items: %w", err)
+		return nil, fmt.Errorf("items: %w", blame(ctx, err, append([]string{o.Items}, o.Sources...)...))
 	}
 	var found int64
 	if err := e.row(ctx, "SELECT count(*) FROM items JOIN described USING (id)", &found); err != nil {

@@ -44,7 +44,7 @@ func (e *engine) stage(ctx context.Context, o *Options) (timeKind string, err er
 		coalesce(CAST(%s AS FLOAT), 0) AS d, coalesce(CAST(%s AS VARCHAR), '(none)') AS s FROM %s%s`,
 		expressions["user"], expressions["time"], expressions["item"], expressions["action"], expressions["duration"], expressions["surface"], relation, where)
 	if err := e.exec(ctx, query); err != nil {
-		return "", fmt.Errorf("read sources: %w", err)
+		return "", fmt.Errorf("read sources: %w", blame(ctx, err, o.Sources...))
 	}
 	return timeKind, nil
 }

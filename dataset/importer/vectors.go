@@ -25,7 +25,7 @@ func (e *engine) ownVectors(ctx context.Context, o *Options, items int) (v datas
 	}
 	query := fmt.Sprintf("CREATE TABLE vectors AS SELECT CAST(%s AS VARCHAR) AS id, CAST(%s AS FLOAT[]) AS v FROM vector_rows", quoteName(id), quoteName(vector))
 	if err := e.exec(ctx, query); err != nil {
-		return v, "", fmt.Errorf("vectors: %w", err)
+		return v, "", fmt.Errorf("vectors: %w", blame(ctx, err, o.Vectors))
 	}
 	if v, err = e.fillVectors(ctx, items); err != nil {
 		return v, "", fmt.Errorf("vectors: %w", err)
