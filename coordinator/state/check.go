@@ -55,6 +55,9 @@ func (s *State) Check() error {
 
 func checkJob(j *logpb.Job) (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if j.Demand == nil {
+		bad("no demand")
+	}
 	if j.State == logpb.JobState_JOB_STATE_UNSPECIFIED || j.Reason == "" {
 		bad("state %s with reason %q", StateName(j.State), j.Reason)
 	}
@@ -97,10 +100,10 @@ func checkGenerations(j *logpb.Job) (errs []error) {
 		if i > 0 && g.Number != j.Generations[i-1].Number+1 {
 			errs = append(errs, fmt.Errorf("generation %d after %d", g.Number, j.Generations[i-1].Number))
 		}
-		if err := partition(g, int(j.Demand.Shards)); err != nil {
+		if err := partition(g, int(j.Demand.GetShards())); err != nil {
 			errs = append(errs, fmt.Errorf("generation %d: %w", g.Number, err))
 		}
-		if !j.Demand.Mixed && g.NumericsClass != j.NumericsClass {
+		if !j.Demand.GetMixed() && g.NumericsClass != j.NumericsClass {
 			errs = append(errs, fmt.Errorf("generation %d is of numerics class %q, the job of %q", g.Number, g.NumericsClass, j.NumericsClass))
 		}
 	}

@@ -79,8 +79,14 @@ func (s *State) admissibleMembers(j *logpb.Job, g *logpb.Generation) error {
 
 // partition checks that every shard has exactly one owner and every member a shard.
 func partition(g *logpb.Generation, shards int) error {
+	leased := 0
+	for _, m := range g.Members {
+		leased += len(m.Shards)
+	}
+	if leased != shards { // before memory is asked for: the number may come from a snapshot
+		return fmt.Errorf("%w: %d of %d shards are leased", ErrInvalid, leased, shards)
+	}
 	owned := make([]bool, shards)
-	count := 0
 	for _, m := range g.Members {
 		if len(m.Shards) == 0 {
 			return fmt.Errorf("%w: worker %s has no shard", ErrInvalid, m.WorkerId)
@@ -90,11 +96,7 @@ func partition(g *logpb.Generation, shards int) error {
 				return fmt.Errorf("%w: shard %d of %d is out of range or leased twice", ErrInvalid, s, shards)
 			}
 			owned[s] = true
-			count++
 		}
-	}
-	if count != shards {
-		return fmt.Errorf("%w: %d of %d shards are leased", ErrInvalid, count, shards)
 	}
 	return nil
 }
