@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ func openTable(name string, f *os.File) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
+	if err := checkFooter(f, info.Size()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
 	t := &table{name: name}
 	err = shielded(func() (err error) {
 		t.file, err = parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
@@ -31,6 +35,22 @@ func openTable(name string, f *os.File) (*table, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return t, nil
+}
+
+// checkFooter compares the footer's length with the file's: the library asks for the memory before it looks.
+func checkFooter(f io.ReaderAt, size int64) error {
+	const ends = 12 // "PAR1" at both, and the length
+	var tail [8]byte
+	if size < ends {
+		return fmt.Errorf("%d bytes: no Parquet file", size)
+	}
+	if _, err := f.ReadAt(tail[:], size-int64(len(tail))); err != nil {
+		return err
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:])); n > size-ends {
+		return fmt.Errorf("footer of %d bytes in a file of %d: the file is cut off, or no Parquet", n, size)
+	}
+	return nil
 }
 
 // shielded calls into the Parquet library, which panics where a malformed file leads it to places that are not there. Only that library and what it
