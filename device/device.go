@@ -56,6 +56,7 @@ type (
 	I32 = Buf[int32]
 	I64 = Buf[int64]
 	U32 = Buf[uint32]
+	U64 = Buf[uint64]
 )
 
 // Mat is a row-major matrix view: element (r, c) is Data[r*Stride + c].
@@ -240,6 +241,13 @@ type AdamW struct {
 	Scale float32
 }
 
+// Hashes says where AdamW proves what it does: to Sums it adds, mod 2^64, the hashes (exact.WordHash) of all words that it reads and writes of a state, while it has
+// them. The words of p have the indices from First on, those of m and v follow them Size and 2*Size words later.
+type Hashes struct {
+	First, Size uint64
+	Sums        U64 // 4: of p as it was read, of m and v as they were read, of p as it was written, of m and v as they were written
+}
+
 // Update are the operators between the last backward and the next step. They use correctly rounded IEEE operations
 // only, in an order fixed here, so that all devices give the same bits for the same input (architecture: replicas of mixed gangs stay equal).
 type Update interface {
@@ -264,8 +272,8 @@ type Update interface {
 	// AdamW updates p, m and v in place from g, all N elements:
 	//   g = g*Scale; m = Beta1*m + (1-Beta1)*g; v = Beta2*v + (1-Beta2)*(g*g)
 	//   p = p - LR*( (m/Correction1) / (sqrt(v/Correction2) + Eps) + Decay*p )
-	// every operation rounded to float32, left to right, no fused multiply-add; 1-Beta is computed in float32.
-	AdamW(p, m, v, g F32, a AdamW)
+	// every operation rounded to float32, left to right, no fused multiply-add; 1-Beta is computed in float32. h is increased by the hashes of p, m and v.
+	AdamW(p, m, v, g F32, a AdamW, h Hashes)
 	// Hash is the sum mod 2^64 of exact.WordHash over the words of x, the first of which has index first (waits).
 	Hash(x F32, first uint64) uint64
 }

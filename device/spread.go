@@ -8,6 +8,9 @@ type Spread func(n int, do func(l Lane, lo, hi int))
 // exact.SquaredNorm.
 const Piece = 1 << 16
 
+// Pieces is how many pieces n elements are.
+func Pieces(n int) int { return (n + Piece - 1) / Piece }
+
 // OneLane is the Spread over a single lane.
 func OneLane(l Lane) Spread {
 	return func(n int, do func(l Lane, lo, hi int)) {

@@ -27,7 +27,7 @@ func BenchmarkUpdate(b *testing.B) {
 	meta.VectorDim = 128
 	s := newSetup(b, preset(b, "small"), meta)
 	n := s.m.Size()
-	st := State{Params: s.upload(b, "params", s.params), Moment1: s.upload(b, "m", make([]float32, n)), Moment2: s.upload(b, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+	st := s.state(b)
 	grad := s.upload(b, "grad", make([]float32, n))
 	b.SetBytes(int64(4 * device.F32{N: n}.Bytes()))
 	for b.Loop() {

@@ -100,6 +100,21 @@ func (s *setup) upload(t testing.TB, name string, x []float32) device.F32 {
 	return s.dev32[name]
 }
 
+// state is one at step 0.
+func (s *setup) state(t testing.TB) State {
+	t.Helper()
+	n := s.m.Size()
+	hashes, err := device.Alloc[uint64](s.dev, s.m.HashSums())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.dev.Free(hashes.Addr) })
+	return State{
+		Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)),
+		Beta1Power: 1, Beta2Power: 1, Hashes: hashes,
+	}
+}
+
 func (s *setup) download(t testing.TB, b device.F32) []float32 {
 	t.Helper()
 	x := make([]float32, b.N)

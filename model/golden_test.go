@@ -154,7 +154,7 @@ func TestGoldenTraining(t *testing.T) {
 	g := readGolden(t)
 	s := g.open(t, g.Training.Loss)
 	n := s.m.Size()
-	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+	st := s.state(t)
 	grad := s.upload(t, "grad", make([]float32, n))
 	for k, value := range g.Training.Values {
 		device.Zero(s.lane, grad)

@@ -60,7 +60,13 @@ func Schedule(o job.Optimizer, step, steps int64) float64 {
 type State struct {
 	Params, Moment1, Moment2 device.F32
 	Beta1Power, Beta2Power   float64 // running products beta^t in float64; 1 at step 0
+
+	// Hashes are of no step but the last: device.Hashes.Sums of each device.Piece, of which the parameters are the first Size words of the state.
+	Hashes device.U64
 }
+
+// HashSums is how many elements State.Hashes has.
+func (m *Model) HashSums() int { return 4 * device.Pieces(m.length) }
 
 // Update applies one update of AdamW, or of Adam, which is AdamW without decay, from step to step+1 of steps, with grad the gradient of the mean loss: the sum over all shards divided by
 // the number of users that have a target. The gradient is clipped to the global norm optimizer.clip. It
@@ -71,6 +77,9 @@ func (m *Model) Update(spread device.Spread, s *State, grad device.F32, step, st
 		if b.N != m.length {
 			return 0, fmt.Errorf("update parameters: a buffer of %d elements, want %d", b.N, m.length)
 		}
+	}
+	if s.Hashes.N != m.HashSums() {
+		return 0, fmt.Errorf("update parameters: room for %d sums of hashes, want %d", s.Hashes.N, m.HashSums())
 	}
 	o := &m.what.Optimizer
 	norm = norm2(spread, grad)
@@ -86,13 +95,15 @@ func (m *Model) Update(spread device.Spread, s *State, grad device.F32, step, st
 	}
 	runs := m.decayRuns()
 	spread(m.length, func(l device.Lane, lo, hi int) {
+		sums := s.Hashes.Slice(4*(lo/device.Piece), 4*(lo/device.Piece)+4)
+		device.Zero(l, sums)
 		for _, r := range runs {
 			if lo, hi := max(lo, r.lo), min(hi, r.hi); lo < hi {
 				a := a
 				if r.decay {
 					a.Decay = float32(o.WeightDecay)
 				}
-				l.AdamW(s.Params.Slice(lo, hi), s.Moment1.Slice(lo, hi), s.Moment2.Slice(lo, hi), grad.Slice(lo, hi), a)
+				l.AdamW(s.Params.Slice(lo, hi), s.Moment1.Slice(lo, hi), s.Moment2.Slice(lo, hi), grad.Slice(lo, hi), a, device.Hashes{First: uint64(lo), Size: uint64(m.length), Sums: sums})
 			}
 		}
 	})
@@ -101,7 +112,7 @@ func (m *Model) Update(spread device.Spread, s *State, grad device.F32, step, st
 
 // norm2 is the Euclidean norm.
 func norm2(spread device.Spread, x device.F32) float64 {
-	squares := make([]float64, (x.N+device.Piece-1)/device.Piece)
+	squares := make([]float64, device.Pieces(x.N))
 	spread(x.N, func(l device.Lane, lo, hi int) { squares[lo/device.Piece] = l.SquaredNorm(x.Slice(lo, hi)) })
 	return math.Sqrt(exact.SumPairs(squares))
 }

@@ -53,7 +53,7 @@ func checkUpdate(t *testing.T, name string, rate, clip float64) {
 	w.Optimizer.Name, w.Optimizer.WeightDecay, w.Optimizer.Clip = name, rate, clip
 	s := newSetup(t, w, tinyMeta())
 	n := s.m.Size()
-	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+	st := s.state(t)
 	p, m1, m2 := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range p {
 		p[i] = float64(s.params[i])
@@ -106,7 +106,7 @@ func checkUpdate(t *testing.T, name string, rate, clip float64) {
 func TestUpdateRefuses(t *testing.T) {
 	s := newSetup(t, tinyWhat(), tinyMeta())
 	n := s.m.Size()
-	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+	st := s.state(t)
 	before := st
 	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
 		g := make([]float32, n)
@@ -126,7 +126,7 @@ func TestUpdateRefuses(t *testing.T) {
 	}
 }
 
-// However an update is spread over pieces, in whatever order, its bits are the same; and the norm of pieces is that of the whole.
+// However an update is spread over pieces, in whatever order, its bits are the same; and norm and hashes of pieces add up to those of the whole.
 func TestUpdateSpread(t *testing.T) {
 	meta := tinyMeta()
 	meta.VectorDim, meta.Items = 32, 300
@@ -147,7 +147,7 @@ func TestUpdateSpread(t *testing.T) {
 	}
 	var ends [2][]float32
 	for k, spread := range []device.Spread{device.OneLane(s.lane), backwards} {
-		st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+		st := s.state(t)
 		norm, err := s.m.Update(spread, &st, s.upload(t, "grad", g), 5, 100)
 		if err != nil {
 			t.Fatal(err)
@@ -156,6 +156,17 @@ func TestUpdateSpread(t *testing.T) {
 			t.Errorf("norm %v, want %v", norm, want)
 		}
 		ends[k] = s.download(t, st.Params)
+		m, v, zero := s.download(t, st.Moment1), s.download(t, st.Moment2), make([]float32, n)
+		hash := func(i int, x []float32) uint64 { return exact.HashFloats(x, uint64(i*n)) }
+		want := [4]uint64{hash(0, s.params), hash(1, zero) + hash(2, zero), hash(0, ends[k]), hash(1, m) + hash(2, v)}
+		sums, got := make([]uint64, st.Hashes.N), [4]uint64{}
+		device.Download(s.lane, sums, st.Hashes)
+		for i, x := range sums {
+			got[i%4] += x
+		}
+		if got != want {
+			t.Errorf("hashes %x, want %x", got, want)
+		}
 	}
 	if !slices.Equal(ends[0], ends[1]) {
 		t.Error("the parameters depend on the order of pieces")

@@ -55,7 +55,7 @@ func TestTraining(t *testing.T) {
 func (s *setup) train(t *testing.T, sampler *dataset.Sampler, shards int, steps int64) (losses []float64) {
 	t.Helper()
 	n := s.m.Size()
-	st := State{Params: s.upload(t, "params", s.params), Moment1: s.upload(t, "m", make([]float32, n)), Moment2: s.upload(t, "v", make([]float32, n)), Beta1Power: 1, Beta2Power: 1}
+	st := s.state(t)
 	grad := s.upload(t, "grad", make([]float32, n))
 	sum, err := device.Alloc[int64](s.dev, n+3)
 	if err != nil {

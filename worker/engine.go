@@ -37,8 +37,9 @@ type Engine struct {
 	params, m1, m2 device.F32
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
+	proofs         device.U64      // of what an update reads and writes: model.State.Hashes
 	written, seen  stateHash       // taken when the state was written, and by the last Digest or Proof
-	witness        bool            // whether parameters are hashed when they are written, and moments when they are read
+	witness        bool            // whether moments are hashed when they are read, and all is compared with what was written
 	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded
 
 	hashing bool    // whether hashes of shards' gradients are kept
@@ -77,6 +78,9 @@ func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {
 		if *buf, err = device.Alloc[float32](e.dev, n); err != nil {
 			return nil, fmt.Errorf("reserve state of %d parameters: %w", n, err)
 		}
+	}
+	if e.proofs, err = device.Alloc[uint64](e.dev, e.model.HashSums()); err != nil {
+		return nil, fmt.Errorf("reserve hashes of %d parameters: %w", n, err)
 	}
 	if e.exponents, err = e.openExponents(); err != nil {
 		return nil, fmt.Errorf("reserve exponents of %d parameters: %w", n, err)
@@ -128,6 +132,10 @@ func (e *Engine) Close() {
 			e.dev.Free(b.Addr)
 		}
 		*b = device.F32{}
+	}
+	if e.proofs.Addr != 0 {
+		e.dev.Free(e.proofs.Addr)
+		e.proofs = device.U64{}
 	}
 }
 

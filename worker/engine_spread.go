@@ -22,7 +22,7 @@ func (e *Engine) spread(n int, do func(l *lane, lo, hi int)) {
 		}
 	}
 	var wg sync.WaitGroup
-	for _, l := range e.lanes[1:min(len(e.lanes), max(1, (n+device.Piece-1)/device.Piece))] {
+	for _, l := range e.lanes[1:min(len(e.lanes), max(1, device.Pieces(n)))] {
 		wg.Go(func() { work(l) })
 	}
 	work(e.lanes[0])

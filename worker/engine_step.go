@@ -160,7 +160,7 @@ func (e *Engine) Update(tr *exact.Trailer) error {
 	defer e.mu.Unlock()
 	grad := e.lanes[0].grad
 	e.mean(grad, max(tr.ValidUsers(), 1))
-	st := model.State{Params: e.params, Moment1: e.m1, Moment2: e.m2, Beta1Power: e.scalars.Beta1Power, Beta2Power: e.scalars.Beta2Power}
+	st := model.State{Params: e.params, Moment1: e.m1, Moment2: e.m2, Beta1Power: e.scalars.Beta1Power, Beta2Power: e.scalars.Beta2Power, Hashes: e.proofs}
 	spread := func(n int, do func(l device.Lane, lo, hi int)) {
 		e.spread(n, func(l *lane, lo, hi int) { do(l.ops, lo, hi) })
 	}

@@ -50,12 +50,25 @@ type memoryLane struct {
 
 // Hash implements device.Update.
 func (l *memoryLane) Hash(x device.F32, first uint64) uint64 {
-	if x.N > 0 {
-		l.m.mu.Lock()
-		l.m.hashed[first] = hashed{x, l.Lane}
-		l.m.mu.Unlock()
-	}
+	l.note(x, first)
 	return l.Lane.Hash(x, first)
+}
+
+// AdamW implements device.Update: it hashes, too.
+func (l *memoryLane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
+	for i, x := range []device.F32{p, m, v} {
+		l.note(x, h.First+uint64(i)*h.Size)
+	}
+	l.Lane.AdamW(p, m, v, g, a, h)
+}
+
+func (l *memoryLane) note(x device.F32, first uint64) {
+	if x.N == 0 {
+		return
+	}
+	l.m.mu.Lock()
+	l.m.hashed[first] = hashed{x, l.Lane}
+	l.m.mu.Unlock()
 }
 
 // FromFixed implements device.Codec: what the members have added up, and checked, is read.

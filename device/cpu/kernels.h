@@ -202,10 +202,17 @@ void cpu_from_blocks16(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, uintp
 void cpu_from_blocks32(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor);
 void cpu_from_fixed(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, double divisor);
 int cpu_squared_norm(cpu_lane *l, double *sum, uintptr_t x, int64_t n);
+
+// state.c
+uint64_t cpu_hash(cpu_lane *l, uintptr_t x, int64_t n, uint64_t first);
 typedef struct {
 	float lr, beta1, beta2, eps, decay, correction1, correction2, scale;
 } cpu_adamw_scalars;
-void cpu_adamw(cpu_lane *l, uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int64_t n, cpu_adamw_scalars a);
-uint64_t cpu_hash(cpu_lane *l, uintptr_t x, int64_t n, uint64_t first);
+// The words' indices, and where the four sums of hashes are: device.Hashes.
+typedef struct {
+	uint64_t first, size;
+	uintptr_t sums;
+} cpu_hashes;
+void cpu_adamw(cpu_lane *l, uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int64_t n, cpu_adamw_scalars a, cpu_hashes h);
 
 #endif

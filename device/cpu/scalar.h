@@ -106,8 +106,8 @@ INLINE double sin_turns(double g)
 	return x * q * (1.0 - 2.0 * h * h);
 }
 
-// sqrt_f and sqrt_row take the place of the C library's root, whose errno makes a call of every one. (-fno-math-errno would do, but
-// cgo refuses that flag.)
+// sqrt_f takes the place of the C library's root, whose errno makes a call of every one. (-fno-math-errno would do, but cgo refuses that
+// flag.)
 INLINE float sqrt_f(float x)
 {
 #if defined(__x86_64__)
@@ -115,16 +115,6 @@ INLINE float sqrt_f(float x)
 #else
 	return __builtin_sqrtf(x);
 #endif
-}
-
-// sqrt_row replaces n elements by their roots.
-INLINE void sqrt_row(float *x, int64_t n)
-{
-	int64_t i = 0;
-#if defined(__x86_64__)
-	for (; i + 4 <= n; i += 4) _mm_storeu_ps(x + i, _mm_sqrt_ps(_mm_loadu_ps(x + i)));
-#endif
-	for (; i < n; i++) x[i] = sqrt_f(x[i]);
 }
 
 // mix is internal/counter.Mix.

@@ -1,7 +1,6 @@
 // What happens between the last backward and the next step: correctly rounded IEEE operations only, in the order of device.Update, so
 // that every device gives the same bits.
 #include "kernels.h"
-#include "reduce.h"
 #include "scalar.h"
 
 #define TWO48 281474976710656.0
@@ -92,69 +91,3 @@ INLINE int cpu_squared_norm_body(cpu_lane *l, double *sum, uintptr_t x, int64_t 
 	return CPU_OK;
 }
 KERNEL(cpu_squared_norm, (cpu_lane * l, double *sum, uintptr_t x, int64_t n), l, sum, x, n)
-
-enum { ADAMW_BLOCK = 256 };
-
-// adamw_block: p = p - lr*((m/correction1) / (sqrt(v/correction2) + eps) + decay*p), after m and v.
-INLINE void adamw_block(float *p, float *m, float *v, const float *g, int64_t n, const cpu_adamw_scalars *a)
-{
-	float root[ADAMW_BLOCK], c1 = 1.0f - a->beta1, c2 = 1.0f - a->beta2;
-	ELEMENTWISE
-	for (int64_t i = 0; i < n; i++) {
-		float s = g[i] * a->scale;
-		m[i] = a->beta1 * m[i] + c1 * s;
-		v[i] = a->beta2 * v[i] + c2 * (s * s);
-		root[i] = v[i] / a->correction2;
-	}
-	sqrt_row(root, n);
-	ELEMENTWISE
-	for (int64_t i = 0; i < n; i++) p[i] = p[i] - a->lr * ((m[i] / a->correction1) / (root[i] + a->eps) + a->decay * p[i]);
-}
-
-INLINE void cpu_adamw_body(cpu_lane *l, uintptr_t pa, uintptr_t ma, uintptr_t va, uintptr_t ga, int64_t n, cpu_adamw_scalars a)
-{
-	(void)l;
-	float *p = (float *)pa, *m = (float *)ma, *v = (float *)va;
-	const float *g = (const float *)ga;
-	for (int64_t i = 0; i < n; i += ADAMW_BLOCK)
-		adamw_block(p + i, m + i, v + i, g + i, n - i < ADAMW_BLOCK ? n - i : ADAMW_BLOCK, &a);
-}
-KERNEL_AS(void, , cpu_adamw, (cpu_lane * l, uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int64_t n, cpu_adamw_scalars a), l, p,
-	m, v, g, n, a)
-
-// word_hash is exact.WordHash of the word whose place in the Weyl sequence is x.
-INLINE uint64_t word_hash(uint32_t w, uint64_t x)
-{
-	uint64_t k = (uint64_t)(uint32_t)x * (x >> 32);
-	return (uint64_t)(w ^ (uint32_t)k) * (k >> 32 | 1);
-}
-
-#if defined(__x86_64__)
-// word_hash_2 hashes the lower halves of both lanes of w: compilers do not find the multiplication of 32 bits by themselves.
-INLINE __m128i word_hash_2(__m128i w, __m128i x)
-{
-	__m128i k = _mm_mul_epu32(x, _mm_srli_epi64(x, 32));
-	return _mm_mul_epu32(_mm_xor_si128(w, k), _mm_or_si128(_mm_srli_epi64(k, 32), _mm_set1_epi64x(1)));
-}
-#endif
-
-INLINE uint64_t cpu_hash_body(cpu_lane *l, uintptr_t address, int64_t n, uint64_t first)
-{
-	(void)l;
-	const uint32_t *w = (const uint32_t *)address;
-	uint64_t sum = 0, x = (first + 1) * GOLDEN;
-	int64_t i = 0;
-#if defined(__x86_64__)
-	__m128i even = _mm_set_epi64x((int64_t)(x + 2 * GOLDEN), (int64_t)x), odd = _mm_add_epi64(even, _mm_set1_epi64x((int64_t)GOLDEN));
-	__m128i four = _mm_set1_epi64x((int64_t)(4 * GOLDEN)), sums = _mm_setzero_si128();
-	for (; i + 4 <= n; i += 4) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(w + i));
-		sums = _mm_add_epi64(sums, _mm_add_epi64(word_hash_2(v, even), word_hash_2(_mm_srli_epi64(v, 32), odd)));
-		even = _mm_add_epi64(even, four), odd = _mm_add_epi64(odd, four);
-	}
-	sum = (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums)));
-#endif
-	for (; i < n; i++) sum += word_hash(w[i], x + (uint64_t)i * GOLDEN);
-	return sum;
-}
-KERNEL_AS(uint64_t, return, cpu_hash, (cpu_lane * l, uintptr_t x, int64_t n, uint64_t first), l, x, n, first)

@@ -37,20 +37,21 @@ func (l *lane) SquaredNorm(x device.F32) float64 {
 	return float64(sum)
 }
 
-// AdamW updates p, m and v.
-func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
+// AdamW updates p, m and v, and hashes them.
+func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
 	o := l.begin("AdamW")
 	device.CheckVec(o.Check, "p", p, p.N)
 	device.CheckVec(o.Check, "m", m, p.N)
 	device.CheckVec(o.Check, "v", v, p.N)
 	device.CheckVec(o.Check, "g", g, p.N)
+	device.CheckRoom(o.Check, "h.Sums", h.Sums, 4)
 	if !o.OK() {
 		return
 	}
 	C.cpu_adamw(l.c, addr(p), addr(m), addr(v), addr(g), C.int64_t(p.N), C.cpu_adamw_scalars{
 		lr: C.float(a.LR), beta1: C.float(a.Beta1), beta2: C.float(a.Beta2), eps: C.float(a.Eps), decay: C.float(a.Decay),
 		correction1: C.float(a.Correction1), correction2: C.float(a.Correction2), scale: C.float(a.Scale),
-	})
+	}, C.cpu_hashes{first: C.uint64_t(h.First), size: C.uint64_t(h.Size), sums: addr(h.Sums)})
 }
 
 // Hash is exact.HashFloats; it is 0 after an error.

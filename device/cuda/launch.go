@@ -88,6 +88,8 @@ func appendSlots(slots []uint64, a any) []uint64 {
 		return append(slots, uint64(a.Addr))
 	case device.U32:
 		return append(slots, uint64(a.Addr))
+	case device.U64:
+		return append(slots, uint64(a.Addr))
 	case uintptr:
 		return append(slots, uint64(a))
 	case uint64:

@@ -88,18 +88,22 @@ func (l *lane) SquaredNorm(x device.F32) float64 {
 	return sum[0]
 }
 
-// AdamW updates p, m and v.
-func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
+// hashBlocks is the grid of what hashes: many words a thread, so that few threads meet at the sum.
+const hashBlocks = 1024
+
+// hashing is the grid of a kernel that hashes n words or elements.
+func hashing(n int) grid { return grid{min(blocks(n, 256), hashBlocks), 1} }
+
+// AdamW updates p, m and v, and hashes them.
+func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
 	o := l.begin("AdamW")
 	device.CheckVec(o.Check, "p", p, p.N)
 	device.CheckVec(o.Check, "m", m, p.N)
 	device.CheckVec(o.Check, "v", v, p.N)
 	device.CheckVec(o.Check, "g", g, p.N)
-	o.launch("adamw", each(p.N), 256, p, m, v, g, p.N, a.LR, a.Beta1, a.Beta2, a.Eps, a.Decay, a.Correction1, a.Correction2, a.Scale)
+	device.CheckRoom(o.Check, "h.Sums", h.Sums, 4)
+	o.launch("adamw", hashing(p.N), 256, p, m, v, g, p.N, a.LR, a.Beta1, a.Beta2, a.Eps, a.Decay, a.Correction1, a.Correction2, a.Scale, h.Sums, h.First, h.Size)
 }
-
-// hashBlocks is the grid of the hash: many words a thread, so that few threads meet at the sum.
-const hashBlocks = 1024
 
 // Hash is exact.HashFloats; it waits, and is 0 after an error.
 func (l *lane) Hash(x device.F32, first uint64) uint64 {
@@ -111,7 +115,7 @@ func (l *lane) Hash(x device.F32, first uint64) uint64 {
 	}
 	sum := take[int64](o, 1)
 	device.Zero(l, sum)
-	o.launch("hash", grid{min(blocks(x.N, 256), hashBlocks), 1}, 256, sum, x, x.N, first)
+	o.launch("hash", hashing(x.N), 256, sum, x, x.N, first)
 	var got [1]int64
 	device.Download(l, got[:], sum)
 	return uint64(got[0])

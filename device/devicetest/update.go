@@ -75,7 +75,7 @@ func squaredNorm(e *env) {
 }
 
 func hash(e *env) {
-	for _, n := range []int{0, 1, 13, 1000} {
+	for _, n := range []int{0, 1, 13, 16, 1000, 1 << 18} { // the last are more than a grid of blocks
 		x, first := e.awkward(n), e.rng.Uint64()
 		got := e.lane.Hash(buf(e, x), first)
 		e.words = append(e.words, got)
@@ -85,21 +85,31 @@ func hash(e *env) {
 
 func adamW(e *env) {
 	a := device.AdamW{LR: 1.5e-3, Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, Decay: 0.01, Correction1: 0.271, Correction2: 0.0588, Scale: 0.731}
-	for _, n := range []int{0, 1, 9, 255, 256, 1001} {
+	const size = 1 << 30 // a state of more words than these
+	for _, n := range []int{0, 1, 9, 15, 16, 255, 512, 1001, 1 << 18} {
 		p, m, v, g := e.floats(n, 1), e.floats(n, 0.1), e.floats(n, 0.1), e.awkward(n)
 		for i := range v {
 			v[i] *= v[i]
 		}
 		pb, mb, vb, gb := buf(e, p), buf(e, m), buf(e, v), buf(e, g)
-		e.lane.AdamW(pb, mb, vb, gb, a)
+		first, sums := e.rng.Uint64(), []uint64{1, 2, 3, math.MaxUint64}
+		hb := device.Hashes{First: first, Size: size, Sums: buf(e, sums)}
+		add := func(i int) {
+			sums[i] += exact.HashFloats(p, first)
+			sums[i+1] += exact.HashFloats(m, first+size) + exact.HashFloats(v, first+2*size)
+		}
+		e.lane.AdamW(pb, mb, vb, gb, a, hb)
 		want := append([]float32(nil), g...)
+		add(0)
 		for i := range g {
 			p[i], m[i], v[i] = adamWOf(p[i], m[i], v[i], g[i], a)
 		}
+		add(2)
 		same(e, "p", read(e, pb), p)
 		same(e, "m", read(e, mb), m)
 		same(e, "v", read(e, vb), v)
 		same(e, "g", read(e, gb), want)
+		same(e, "hashes", read(e, hb.Sums), sums)
 	}
 }
 

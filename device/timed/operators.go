@@ -178,8 +178,8 @@ func (l *lane) SquaredNorm(x device.F32) (sum float64) {
 }
 
 // AdamW forwards.
-func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW) {
-	l.run("AdamW", func() { l.to.AdamW(p, m, v, g, a) })
+func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
+	l.run("AdamW", func() { l.to.AdamW(p, m, v, g, a, h) })
 }
 
 // Hash forwards.

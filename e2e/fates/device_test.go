@@ -136,11 +136,11 @@ func (l *lane) FromFixed(x seam.F32, acc seam.I64, divisor float64) {
 	l.Lane.FromFixed(x, acc, divisor)
 }
 
-func (l *lane) AdamW(p, m, v, g seam.F32, a seam.AdamW) {
+func (l *lane) AdamW(p, m, v, g seam.F32, a seam.AdamW, h seam.Hashes) {
 	if l.d.odd.Load() {
 		a.LR = math.Nextafter32(a.LR, 1)
 	}
-	l.Lane.AdamW(p, m, v, g, a)
+	l.Lane.AdamW(p, m, v, g, a, h)
 }
 
 func (l *lane) Hash(x seam.F32, first uint64) uint64 {

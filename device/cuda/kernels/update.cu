@@ -104,30 +104,42 @@ extern "C" __global__ void __launch_bounds__(256) add_pairs(double *to, const do
   else if (2 * b < n) to[b] = from[2 * b];
 }
 
-// m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*(g*g); p = p - lr*((m/c1) / (sqrt(v/c2) + eps) + decay*p), of g scaled.
-extern "C" __global__ void __launch_bounds__(256) adamw(float *p, float *m, float *v, const float *g, int64_t n, float lr, float beta1, float beta2, float eps, float decay,
-    float correction1, float correction2, float scale) {
-  int64_t i = element();
-  if (i >= n) return;
-  float s = __fmul_rn(g[i], scale);
-  float a = __fadd_rn(__fmul_rn(beta1, m[i]), __fmul_rn(__fsub_rn(1.0f, beta1), s));
-  float b = __fadd_rn(__fmul_rn(beta2, v[i]), __fmul_rn(__fsub_rn(1.0f, beta2), __fmul_rn(s, s)));
-  float ratio = __fdiv_rn(__fdiv_rn(a, correction1), __fadd_rn(__fsqrt_rn(__fdiv_rn(b, correction2)), eps));
-  m[i] = a, v[i] = b;
-  p[i] = __fsub_rn(p[i], __fmul_rn(lr, __fadd_rn(ratio, __fmul_rn(decay, p[i]))));
-}
-
 // word_hash is exact.WordHash.
 __device__ __forceinline__ uint64_t word_hash(uint32_t w, uint64_t i) {
   uint64_t x = (i + 1) * GOLDEN;
   uint64_t k = static_cast<uint64_t>(static_cast<uint32_t>(x)) * (x >> 32);
   return static_cast<uint64_t>(w ^ static_cast<uint32_t>(k)) * (k >> 32 | 1);
 }
+__device__ __forceinline__ uint64_t word_hash(float f, uint64_t i) { return word_hash(__float_as_uint(f), i); }
 
-// *sum += the hashes of the words of x, the first of which has index first. Integers: any order gives the same.
+// add_hashes adds every thread's part to *sum. Integers: any order gives the same.
+__device__ __forceinline__ void add_hashes(uint64_t *sum, uint64_t part) {
+  part = warp_sum(part);
+  if (threadIdx.x % 32 == 0) atomicAdd(reinterpret_cast<unsigned long long *>(sum), static_cast<unsigned long long>(part));
+}
+
+// *sum += the hashes of the words of x, the first of which has index first.
 extern "C" __global__ void __launch_bounds__(256) hash(uint64_t *sum, const uint32_t *x, int64_t n, uint64_t first) {
   uint64_t s = 0;
   for (int64_t i = element(); i < n; i += static_cast<int64_t>(gridDim.x) * 256) s += word_hash(x[i], first + static_cast<uint64_t>(i));
-  s = warp_sum(s);
-  if (threadIdx.x % 32 == 0) atomicAdd(reinterpret_cast<unsigned long long *>(sum), static_cast<unsigned long long>(s));
+  add_hashes(sum, s);
+}
+
+// m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*(g*g); p = p - lr*((m/c1) / (sqrt(v/c2) + eps) + decay*p), of g scaled. sums += the hashes of p, and of m and v, as they
+// were read and as they are written; p has the words from first on, m and v those size and 2*size further.
+extern "C" __global__ void __launch_bounds__(256) adamw(float *p, float *m, float *v, const float *g, int64_t n, float lr, float beta1, float beta2, float eps, float decay,
+    float correction1, float correction2, float scale, uint64_t *sums, uint64_t first, uint64_t size) {
+  uint64_t read_p = 0, read_moments = 0, wrote_p = 0, wrote_moments = 0;
+  for (int64_t i = element(); i < n; i += static_cast<int64_t>(gridDim.x) * 256) {
+    uint64_t word = first + static_cast<uint64_t>(i);
+    float s = __fmul_rn(g[i], scale), x = p[i], m0 = m[i], v0 = v[i];
+    float m1 = __fadd_rn(__fmul_rn(beta1, m0), __fmul_rn(__fsub_rn(1.0f, beta1), s));
+    float v1 = __fadd_rn(__fmul_rn(beta2, v0), __fmul_rn(__fsub_rn(1.0f, beta2), __fmul_rn(s, s)));
+    float ratio = __fdiv_rn(__fdiv_rn(m1, correction1), __fadd_rn(__fsqrt_rn(__fdiv_rn(v1, correction2)), eps));
+    float y = __fsub_rn(x, __fmul_rn(lr, __fadd_rn(ratio, __fmul_rn(decay, x))));
+    m[i] = m1, v[i] = v1, p[i] = y;
+    read_p += word_hash(x, word), read_moments += word_hash(m0, word + size) + word_hash(v0, word + 2 * size);
+    wrote_p += word_hash(y, word), wrote_moments += word_hash(m1, word + size) + word_hash(v1, word + 2 * size);
+  }
+  add_hashes(sums, read_p), add_hashes(sums + 1, read_moments), add_hashes(sums + 2, wrote_p), add_hashes(sums + 3, wrote_moments);
 }
