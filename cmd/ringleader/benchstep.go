@@ -43,6 +43,7 @@ func benchStep() *cobra.Command {
 	f.StringVar(&o.device, "device", "cpu", "what to compute on: "+deviceNames)
 	f.IntVar(&o.shards, "shards", 0, "shards that a step's users are dealt to (default: one a thread)")
 	f.IntVar(&o.users, "users", 0, "users of each shard (default: the preset's; peer: 16 in all)")
+	f.BoolVar(&o.witness, "witness", false, "hash what a member of a gang of two does: moments before the update, too")
 	flags.register(cmd)
 	return cmd
 }
@@ -50,6 +51,7 @@ func benchStep() *cobra.Command {
 type stepOptions struct {
 	preset, dtype, device string
 	shards, users         int
+	witness               bool
 }
 
 func stepPresets() []string { return append([]string{presetPeer}, job.Presets()...) }
@@ -87,6 +89,7 @@ func (o *stepOptions) run(ctx context.Context, flags *benchFlags) (_ *benchRepor
 		return nil, err
 	}
 	defer closeAll()
+	w.engine.Witness(o.witness)
 	return w.measure(ctx, flags.steps)
 }
 
