@@ -131,8 +131,10 @@ var misuses = map[string]func(p *parts){
 	"FromBlocks32 acc":             func(p *parts) { p.l.FromBlocks32(p.v5, p.words32, p.exponents, 9, 1) },
 	"SquaredNorm":                  func(p *parts) { p.l.SquaredNorm(device.F32{N: 3}) },
 	"AdamW":                        func(p *parts) { p.l.AdamW(p.v4, p.v4, p.v5, p.v4, device.AdamW{}, device.Hashes{Sums: p.sums}) },
-	"AdamW sums":                   func(p *parts) { p.l.AdamW(p.v4, p.v4, p.v4, p.v4, device.AdamW{}, device.Hashes{Sums: p.sums.Slice(0, 3)}) },
-	"Hash":                         func(p *parts) { p.l.Hash(device.F32{N: 3}, 0) },
+	"AdamW sums": func(p *parts) {
+		p.l.AdamW(p.v4, p.v4, p.v4, p.v4, device.AdamW{}, device.Hashes{Sums: p.sums.Slice(0, 3)})
+	},
+	"Hash": func(p *parts) { p.l.Hash(device.F32{N: 3}, 0) },
 }
 
 // misuse: whatever shapes can tell is an error of the lane, and nothing is written.
