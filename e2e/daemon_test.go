@@ -61,8 +61,14 @@ type daemon struct {
 
 func (d *daemons) start(environment []string, args ...string) *daemon {
 	d.Helper()
-	p := &daemon{t: d.T, cmd: exec.CommandContext(d.Context(), program, args...), attached: make(chan struct{}), done: make(chan struct{})}
-	p.cmd.Env = slices.Concat(os.Environ(), environment)
+	cmd := exec.CommandContext(d.Context(), program, args...)
+	cmd.Env = slices.Concat(os.Environ(), environment)
+	return d.run(cmd)
+}
+
+func (d *daemons) run(cmd *exec.Cmd) *daemon {
+	d.Helper()
+	p := &daemon{t: d.T, cmd: cmd, attached: make(chan struct{}), done: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	noError(d.T, err)
 	noError(d.T, p.cmd.Start())
@@ -82,7 +88,7 @@ func (d *daemons) start(environment []string, args ...string) *daemon {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		<-p.done
 		if d.Failed() {
-			d.Logf("%s said:\n%s", strings.Join(args[:3], " "), p.said.Bytes())
+			d.Logf("%s said:\n%s", strings.Join(cmd.Args[1:4], " "), p.said.Bytes())
 		}
 	})
 	return p

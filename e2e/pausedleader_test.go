@@ -57,7 +57,7 @@ func TestPausedLeader(t *testing.T) {
 			t.Fatalf("round %d: the leader says %v", round, err)
 		}
 		told := attachTo(t, direct, fmt.Sprint("w", round))
-		signal(t, processes[old], syscall.SIGSTOP)
+		signal(t, processes[old].Process, syscall.SIGSTOP)
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		control(t, tool, j.Id, rpcpb.JobAction_JOB_ACTION_CANCEL) // by the next leader
 		answers := make(chan string, 6)                           // to calls that begin when the job is cancelled, and find their way while the process is stopped
@@ -80,7 +80,7 @@ func TestPausedLeader(t *testing.T) {
 			answers <- refused(err)
 		}()
 		<-time.After(100 * time.Millisecond) // the calls lie in the socket; were they late, less would be shown
-		signal(t, processes[old], syscall.SIGCONT)
+		signal(t, processes[old].Process, syscall.SIGCONT)
 		for range cap(answers) {
 			if a := <-answers; a != "" {
 				t.Errorf("round %d: the leader that was stopped answered: %s", round, a)
@@ -170,8 +170,15 @@ func pausedSpec(t *testing.T) []byte {
 	return text
 }
 
-// startCoordinators starts a cluster of three processes, and returns them by address.
-func startCoordinators(t *testing.T) (addrs []string, processes map[string]*os.Process) {
+// node is one coordinator of a cluster.
+type node struct {
+	*talker
+	*os.Process
+	token string // file
+}
+
+// startCoordinators starts a cluster of three processes, with further flags if there are any, and returns them by address.
+func startCoordinators(t *testing.T, flags ...string) (addrs []string, processes map[string]*node) {
 	t.Helper()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
@@ -186,19 +193,21 @@ func startCoordinators(t *testing.T) (addrs []string, processes map[string]*os.P
 		}
 		held, addrs = append(held, l), append(addrs, l.Addr().String())
 	}
-	processes = map[string]*os.Process{}
+	processes = map[string]*node{}
 	for i, a := range addrs {
 		if err := held[i].Close(); err != nil {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(program, "coordinator", "--data-dir", filepath.Join(dir, fmt.Sprint(i)), "--bind", a, "--peers", strings.Join(addrs, ","),
 			"--token-file", token, "--raft-heartbeat", "500ms")
+		cmd.Args = append(cmd.Args, flags...)
 		var said bytes.Buffer
 		cmd.Stderr = &said
+		orders := talk(t, a, cmd)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		processes[a] = cmd.Process
+		processes[a] = &node{orders, cmd.Process, token}
 		t.Cleanup(func() {
 			_ = cmd.Process.Signal(syscall.SIGCONT) // it may be stopped, if the test failed
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -22,9 +22,6 @@ import (
 	"github.com/ringleader-dev/ringleader/worker"
 )
 
-// minioVariable names the server that the benchmark starts, as it does for the tests.
-const minioVariable = "RINGLEADER_MINIO"
-
 func benchCheckpoint() *cobra.Command {
 	var o checkpointBench
 	cmd := &cobra.Command{
@@ -290,11 +287,11 @@ func (o *checkpointBench) open(ctx context.Context) (checkpoints.Store, func() e
 		}
 		return store, func() error { store.Close(); return nil }, nil
 	}
-	server, err := startMinio(ctx, o.minio)
+	server, err := startMinio(ctx, o.minio, "bench")
 	if err != nil {
 		return nil, nil, withCode(exitUnreachable, err)
 	}
-	store, err := server.open(ctx)
+	store, err := server.open(ctx, "")
 	if err != nil {
 		return nil, nil, errors.Join(err, server.stop())
 	}

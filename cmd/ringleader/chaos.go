@@ -24,6 +24,8 @@ type chaosOptions struct {
 	seed   uint64
 	round  int
 	plan   bool
+	store  string
+	minio  string
 	dir    string
 	json   string
 }
@@ -60,12 +62,18 @@ func newChaos() *cobra.Command {
 		Long: fmt.Sprintf("Trains a small job undisturbed on one worker, then again and again on clusters of %d coordinators and some workers, each struck by up to\n"+
 			"%d faults of the kinds of \"ringleader local --fault\". Every run must end with the bits of the undisturbed one, each user trained exactly\n"+
 			"when the job says, a sound final checkpoint, and no process, port, file or goroutine left behind. What strikes whom and when is a function of\n"+
-			"the seed and the round; a round that ends otherwise stays in the directory, with the command that repeats it.", chaosCoordinators, chaosRound),
-		Example: "  ringleader chaos --faults 20 --seed 1\n  ringleader chaos --seed 7 --round 3",
-		Args:    cobra.NoArgs,
+			"the seed and the round; a round that ends otherwise stays in the directory, with the command that repeats it.\n\n"+
+			"With a MinIO server, every other cluster (--store both) or every one (--store s3) keeps its checkpoints there, behind a proxy that brings\n"+
+			"about further faults, each as KIND:s3@STEP or, if it lasts, KIND:s3@STEP:DURATION:\n%s", chaosCoordinators, chaosRound, faultHelp(serverTable)),
+		Example: "  ringleader chaos --faults 20 --seed 1\n  ringleader chaos --seed 7 --round 3\n" +
+			"  RINGLEADER_MINIO=$(scripts/minio.sh) ringleader chaos --store s3",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.faults < 1 || o.round < -1 {
 				return withCode(exitUsage, fmt.Errorf("--faults %d, --round %d: allowed: at least 1 fault, rounds from 0", o.faults, o.round))
+			}
+			if err := o.chooseStore(); err != nil {
+				return withCode(exitUsage, err)
 			}
 			if o.plan {
 				return o.eachRound(func(round int, plan chaosPlan) error {
@@ -91,6 +99,8 @@ func newChaos() *cobra.Command {
 	f.IntVar(&o.faults, "faults", 20, "faults in all")
 	f.Uint64Var(&o.seed, "seed", 1, "what the faults are drawn from")
 	f.IntVar(&o.round, "round", -1, "only this round of the seed, with all of its faults")
+	f.StringVar(&o.store, "store", "", "where clusters keep their checkpoints: directory, s3, or both by turns (default: both, without --minio directory)")
+	f.StringVar(&o.minio, "minio", os.Getenv(minioVariable), "MinIO server to start for those in s3 (default: $"+minioVariable+")")
 	f.BoolVar(&o.plan, "plan", false, "only print what would strike, as flags of ringleader local")
 	f.StringVar(&o.dir, "dir", "", "new or empty directory for the runs (default: a temporary one); only rounds that went wrong stay")
 	f.StringVar(&o.json, "json", "", "write the report to this file; - is standard output")
@@ -109,7 +119,13 @@ func runChaos(ctx context.Context, o *chaosOptions, report *chaosReport, log io.
 	} else if dir, err = claimDir(dir, "", false); err != nil {
 		return err
 	}
-	c := &chaos{dir: dir, job: filepath.Join(dir, "job.yaml"), seed: o.seed, report: report, log: log}
+	c := &chaos{dir: dir, job: filepath.Join(dir, "job.yaml"), options: o, report: report, log: log}
+	if o.store != "directory" {
+		if c.server, err = startChaosServer(ctx, o.minio); err != nil {
+			return withCode(exitUnreachable, err)
+		}
+		defer func() { err = errors.Join(err, c.server.close()) }()
+	}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
@@ -122,13 +138,35 @@ func runChaos(ctx context.Context, o *chaosOptions, report *chaosReport, log io.
 	return os.RemoveAll(dir)
 }
 
+// chooseStore checks --store, or chooses.
+func (o *chaosOptions) chooseStore() error {
+	switch o.store {
+	case "":
+		if o.store = "both"; o.minio == "" {
+			o.store = "directory"
+		}
+	case "directory", "s3", "both":
+	default:
+		return fmt.Errorf("--store %q: allowed: directory, s3, both", o.store)
+	}
+	if o.store != "directory" && o.minio == "" && !o.plan {
+		return fmt.Errorf("--store %s without --minio: want a MinIO server to start (scripts/minio.sh prints the path of one)", o.store)
+	}
+	return nil
+}
+
+// inS3 tells where a round's cluster keeps its checkpoints.
+func (o *chaosOptions) inS3(round int) bool {
+	return o.store == "s3" || o.store == "both" && round%2 == 1
+}
+
 // eachRound goes through the rounds that the faults are dealt to.
 func (o *chaosOptions) eachRound(play func(round int, plan chaosPlan) error) error {
 	if o.round >= 0 {
-		return play(o.round, planChaos(o.seed, o.round, chaosRound))
+		return play(o.round, planChaos(o.seed, o.round, chaosRound, o.inS3(o.round)))
 	}
 	for round, left := 0, o.faults; left > 0; round, left = round+1, left-chaosRound {
-		if err := play(round, planChaos(o.seed, round, min(left, chaosRound))); err != nil {
+		if err := play(round, planChaos(o.seed, round, min(left, chaosRound), o.inS3(round))); err != nil {
 			return err
 		}
 	}
@@ -138,8 +176,9 @@ func (o *chaosOptions) eachRound(play func(round int, plan chaosPlan) error) err
 // chaos is a sequence of rounds. All fields belong to one goroutine.
 type chaos struct {
 	dir, job string
-	seed     uint64
-	want     *runOutcome // of the undisturbed run
+	options  *chaosOptions
+	server   *chaosServer // nil: all is in directories
+	want     *runOutcome  // of the undisturbed run
 	report   *chaosReport
 	log      io.Writer
 }
@@ -186,6 +225,9 @@ func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 	c.report.Rounds = append(c.report.Rounds, r)
 	dir := filepath.Join(c.dir, fmt.Sprintf("round-%d", round))
 	o := localOptions{file: c.job, dir: dir, coordinators: chaosCoordinators, workers: plan.Workers, faults: plan.Faults, lenient: true, heartbeat: chaosHeartbeat}
+	if plan.S3 {
+		o.server, o.store = c.server, fmt.Sprintf("s3://%s/round-%d", chaosBucket, round)
+	}
 	before, err := holdsNow()
 	if err != nil {
 		return err
@@ -197,6 +239,9 @@ func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 	r.Seconds = math.Round(time.Since(began).Seconds()*10) / 10
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if plan.S3 {
+		err = errors.Join(err, c.server.calm(ctx))
 	}
 	r.Generations, r.StateDigest = len(report.Generations), report.StateDigest
 	c.count(r, report)
@@ -214,8 +259,10 @@ func (c *chaos) round(ctx context.Context, round int, plan chaosPlan) error {
 		return os.RemoveAll(dir)
 	}
 	c.report.Differences++
-	fmt.Fprintf(c.log, "  %s\n  again: ringleader chaos --seed %d --round %d\n  or:    ringleader local --job %s --dir again --coordinators %d --workers %d%s\n",
-		strings.Join(r.Wrong, "\n  "), c.seed, round, c.job, chaosCoordinators, plan.Workers, plan.flags())
+	fmt.Fprintf(c.log, "  %s\n  again: ringleader chaos --seed %d --round %d --store %s\n", strings.Join(r.Wrong, "\n  "), c.options.seed, round, c.options.store)
+	if !plan.S3 {
+		fmt.Fprintf(c.log, "  or:    ringleader local --job %s --dir again --coordinators %d --workers %d%s\n", c.job, chaosCoordinators, plan.Workers, plan.flags())
+	}
 	return nil
 }
 
@@ -235,7 +282,9 @@ func (c *chaos) count(r *chaosRoundReport, report *localReport) {
 		}
 		c.report.Faults++
 		what, _, _ := strings.Cut(spec, "@")
-		c.report.ByKind[strings.TrimRight(what, ":0123456789")]++
+		kind, on, _ := strings.Cut(what, ":")
+		on, _, _ = strings.Cut(on, ":") // without the worker's index
+		c.report.ByKind[kind+":"+on]++
 	}
 }
 
@@ -244,7 +293,11 @@ func (r *chaosRoundReport) line() string {
 	if len(r.Wrong) > 0 {
 		end = "WRONG"
 	}
-	return fmt.Sprintf("round %d: %d workers; %s: %d generations, %.1f s, %s", r.Round, r.Workers, strings.Join(r.Faults, " "), r.Generations, r.Seconds, end)
+	where := ""
+	if r.S3 {
+		where = ", S3"
+	}
+	return fmt.Sprintf("round %d: %d workers%s; %s: %d generations, %.1f s, %s", r.Round, r.Workers, where, strings.Join(r.Faults, " "), r.Generations, r.Seconds, end)
 }
 
 func printChaos(w io.Writer, r *chaosReport) {

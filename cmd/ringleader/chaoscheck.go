@@ -38,7 +38,10 @@ func inspectRun(ctx context.Context, dir string, report *localReport) (*runOutco
 	if err != nil {
 		return nil, err
 	}
-	losses, err := lossesOf(report.Checkpoint, m.Step)
+	if err := verifyRun(ctx, store, report.damaged); err != nil {
+		return nil, err
+	}
+	losses, err := lossesOf(dir, m.Step)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +54,8 @@ func inspectRun(ctx context.Context, dir string, report *localReport) (*runOutco
 			out.files[f.Name] = f.SHA256
 		}
 	}
-	return out, auditRun(ctx, dir, "", io.Discard, io.Discard)
+	where, _ := splitLast(report.Checkpoint)
+	return out, auditRun(ctx, where, "", io.Discard, io.Discard)
 }
 
 // compare tells what is not as in the undisturbed run.

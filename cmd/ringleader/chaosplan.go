@@ -21,6 +21,7 @@ const (
 // chaosPlan is the fate of one cluster.
 type chaosPlan struct {
 	Workers int      `json:"workers"`
+	S3      bool     `json:"s3"` // its checkpoints are there, and not in a directory
 	Faults  []string `json:"faults"`
 }
 
@@ -34,14 +35,16 @@ func (p chaosPlan) flags() string {
 }
 
 // planChaos is the fate of a round's cluster: a function of its arguments alone, so that a seed finds it again.
-func planChaos(seed uint64, round, faults int) chaosPlan {
+func planChaos(seed uint64, round, faults int, s3 bool) chaosPlan {
 	p := planner{Rand: rand.New(rand.NewPCG(seed, uint64(round)))}
+	p.plan.S3 = s3
 	p.plan.Workers = 2 + p.IntN(2)
 	for i := range p.plan.Workers {
 		p.alive = append(p.alive, i)
 	}
 	p.started = p.plan.Workers
-	for _, step := range p.steps(faults) {
+	for i, step := range p.steps(faults) {
+		p.last = i == faults-1
 		p.plan.Faults = append(p.plan.Faults, p.fault(step))
 	}
 	return p.plan
@@ -53,6 +56,8 @@ type planner struct {
 	alive   []int // start indices
 	started int
 	damaged bool            // the newest checkpoint
+	waits   bool            // a fault strikes the next download
+	last    bool            // no fault follows
 	summed  ringleader.Step // at which a sum was flipped; 0: at none
 }
 
@@ -68,9 +73,12 @@ func (p *planner) steps(n int) []ringleader.Step {
 
 // fault draws one that can strike, given what is alive.
 func (p *planner) fault(step ringleader.Step) string {
-	if p.damaged && p.IntN(2) == 0 { // now the checkpoint is wanted
-		p.damaged = false
+	if p.waits || p.damaged && p.IntN(2) == 0 { // now the checkpoint is wanted
+		p.damaged, p.waits = false, false
 		return fmt.Sprintf("restart:workers@%d", step)
+	}
+	if p.plan.S3 && p.IntN(2) == 0 {
+		return p.serverFault(step)
 	}
 	for {
 		f := faultTable[p.IntN(len(faultTable))]
@@ -102,6 +110,21 @@ func (p *planner) fault(step ringleader.Step) string {
 			s += fmt.Sprintf(":%dm", 1+p.IntN(300))
 		case f.lasts:
 			s += fmt.Sprintf(":%dms", 100*(2+p.IntN(19))) // below and above the deadline for hangs
+		}
+		return s
+	}
+}
+
+// serverFault draws one of the S3 server.
+func (p *planner) serverFault(step ringleader.Step) string {
+	for {
+		f := serverTable[p.IntN(len(serverTable))]
+		if p.waits = f.kind == "cut-download" || f.kind == "flip-download"; p.waits && p.last {
+			continue // nobody would read a checkpoint any more
+		}
+		s := fmt.Sprintf("%s:%s@%d", f.kind, f.on, step)
+		if f.lasts {
+			s += fmt.Sprintf(":%dms", 100*(2+p.IntN(29))) // below and above the deadline for stores
 		}
 		return s
 	}

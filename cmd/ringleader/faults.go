@@ -14,7 +14,7 @@ import (
 type fault struct {
 	spec   string
 	kind   string // kill, pause, join, ...
-	on     string // worker, workers, leader, coordinators, store, checkpoint
+	on     string // worker, workers, leader, coordinators, store, checkpoint, s3
 	worker int    // start index; joiners count on
 	step   ringleader.Step
 	length time.Duration // of what does not last
@@ -28,6 +28,7 @@ const (
 	onAll        = "coordinators"
 	onStore      = "store"      // as all workers see it
 	onCheckpoint = "checkpoint" // the newest
+	onServer     = "s3"         // the server that has the store; only where the run has one of its own
 )
 
 // faultForm is a fault that there is.
@@ -52,6 +53,7 @@ var faultTable = []faultForm{
 	{"drain", onWorker, false, "it is told to leave"},
 	{"cut", onWorker, true, "off the network"},
 	{"cut", onLeader, true, "off the network"},
+	{"part", onLeader, true, "off the network of the other coordinators, though not of its clients"},
 	{"slow", onWorker, true, "everything that it sends comes later"},
 	{"lossy", onWorker, true, "some of what it sends is lost, and has to be sent again"},
 	{"garble", onWorker, false, "a bit of what it sends is flipped"},
@@ -61,6 +63,19 @@ var faultTable = []faultForm{
 	{"hang", onStore, true, "no operation ends"},
 	{"flip", onCheckpoint, false, "a bit of a file of the newest one is flipped"},
 	{"tear", onCheckpoint, false, "a file of the newest one loses its end"},
+}
+
+// serverTable are the faults of an S3 server of the run's own.
+var serverTable = []faultForm{
+	{"refuse", onServer, true, "it answers 503 and 500"},
+	{"hang", onServer, true, "it answers nothing; what was asked of it is done later"},
+	{"slow", onServer, true, "it answers later"},
+	{"kill", onServer, true, "SIGKILL, and a new process on the same data after that time"},
+	{"cut-upload", onServer, false, "the connection ends in the middle of the next upload"},
+	{"cut-download", onServer, false, "the connection ends in the middle of the next download"},
+	{"flip-upload", onServer, false, "a bit of the next upload is flipped on its way"},
+	{"flip-download", onServer, false, "a bit of the next download is flipped on its way"},
+	{"lose-answer", onServer, false, "the next upload is stored, and its answer lost"},
 }
 
 func (f faultForm) String() string {
@@ -83,10 +98,10 @@ func faultForms() string {
 	return strings.Join(all, ", ")
 }
 
-// faultHelp says what they do, a line each.
-func faultHelp() string {
+// faultHelp says what faults do, a line each.
+func faultHelp(table []faultForm) string {
 	var b strings.Builder
-	for _, f := range faultTable {
+	for _, f := range table {
 		fmt.Fprintf(&b, "  %-33s %s\n", f, f.does)
 	}
 	return b.String()
@@ -95,13 +110,16 @@ func faultHelp() string {
 // troubling tells whether the fault is one that its victim has to bring about itself.
 func (f fault) troubling() bool {
 	switch f.kind {
-	case "cut", "slow", "lossy", "garble", "flip-sum", "skew":
+	case "cut", "part", "slow", "lossy", "garble", "flip-sum", "skew":
 		return true
 	case "flip":
 		return f.on == onWorker
 	}
 	return f.on == onStore
 }
+
+// draw is a number that says where it strikes: which bit, for instance.
+func (f fault) draw() uint64 { return uint64(f.step) * 0x9E3779B97F4A7C15 }
 
 // parseFault reads a fault spec.
 func parseFault(spec string) (fault, error) {
@@ -122,7 +140,8 @@ func parseFault(spec string) (fault, error) {
 	f.kind, f.on, _ = strings.Cut(what, ":")
 	on, index, indexed := strings.Cut(f.on, ":")
 	f.on = on
-	i := slices.IndexFunc(faultTable, func(form faultForm) bool { return form.kind == f.kind && form.on == f.on })
+	forms := slices.Concat(faultTable, serverTable)
+	i := slices.IndexFunc(forms, func(form faultForm) bool { return form.kind == f.kind && form.on == f.on })
 	if i < 0 || indexed != (f.on == onWorker && f.kind != "join") {
 		return bad("unknown fault")
 	}
@@ -131,7 +150,7 @@ func parseFault(spec string) (fault, error) {
 			return bad("I must be a worker's start index, from 0")
 		}
 	}
-	if lasts != faultTable[i].lasts {
+	if lasts != forms[i].lasts {
 		return bad("a DURATION belongs to what does not last, and only there")
 	}
 	if lasts {

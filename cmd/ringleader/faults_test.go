@@ -18,6 +18,9 @@ func TestParseFault(t *testing.T) {
 		"restart:workers@3":    {kind: "restart", on: onWorkers, step: 3},
 		"lose:leader@4":        {kind: "lose", on: onLeader, step: 4},
 		"flip-sum:worker:1@4":  {kind: "flip-sum", on: onWorker, worker: 1, step: 4},
+		"part:leader@8:1s":     {kind: "part", on: onLeader, step: 8, length: time.Second},
+		"kill:s3@9:2s":         {kind: "kill", on: onServer, step: 9, length: 2 * time.Second},
+		"flip-download:s3@9":   {kind: "flip-download", on: onServer, step: 9},
 	}
 	for spec, want := range good {
 		want.spec = spec
@@ -26,7 +29,7 @@ func TestParseFault(t *testing.T) {
 		}
 	}
 	for _, spec := range []string{"", "kill", "kill:worker@4", "kill:worker:x@4", "kill:worker:-1@4", "kill:worker:1@0", "kill:worker:1@4:3s",
-		"pause:worker:0@5", "pause:worker:0@5:-1s", "join:worker:1@3", "join:leader@3", "fail:store@3", "fail:store:1@3:1s", "drain:leader@3", "restart:workers:1@4", "burn:worker:1@3"} {
+		"pause:worker:0@5", "pause:worker:0@5:-1s", "join:worker:1@3", "join:leader@3", "fail:store@3", "fail:store:1@3:1s", "drain:leader@3", "restart:workers:1@4", "burn:worker:1@3", "kill:s3@3", "flip-upload:s3@3:1s", "refuse:worker:1@3:1s"} {
 		if f, err := parseFault(spec); err == nil {
 			t.Errorf("%q: accepted as %+v", spec, f)
 		}

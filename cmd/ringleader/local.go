@@ -33,6 +33,8 @@ type localOptions struct {
 	json         string
 
 	lenient   bool          // a fault that finds nothing to strike is no error
+	server    *chaosServer  // that holds store; nil: the store is the job's, or in the directory
+	store     string        // URL
 	heartbeat time.Duration // of Raft; 0: the default
 }
 
@@ -51,8 +53,9 @@ type localReport struct {
 	Notes       []string           `json:"notes,omitempty"`  // features that are off because the data set has no column for them
 	Error       string             `json:"error,omitempty"`
 
-	ports    []string // of the coordinators
-	stubborn []string // processes that did not end when they were told
+	ports    []string        // of the coordinators
+	stubborn []string        // processes that did not end when they were told
+	damaged  map[string]bool // checkpoints that faults spoiled
 }
 
 type generationReport struct {
@@ -69,7 +72,7 @@ func newLocal() *cobra.Command {
 		Use:   "local",
 		Short: "Run one job to its end on a cluster of child processes on this machine",
 		Long: "Starts coordinators and workers as child processes on loopback, runs one job to its end, stops everything, and leaves the run\n" +
-			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv, its speed and generations in DIR/report.html) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(),
+			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv, its speed and generations in DIR/report.html) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(faultTable),
 		Example: "  ringleader local --job examples/retail.yaml --dir run --workers 3 --fault kill:worker:1@20 --fault join:worker@40\n" +
 			"  ringleader local --job examples/retail.yaml --dir half --workers 3 --stop-at 30\n" +
 			"  ringleader local --job examples/retail.yaml --dir rest --workers 2 --resume half",
@@ -100,7 +103,7 @@ func newLocal() *cobra.Command {
 
 // runLocal runs one job. The report is whole on success and says what there was to say otherwise; it is never nil.
 func runLocal(ctx context.Context, o localOptions, show display) (*localReport, error) {
-	report := &localReport{Generations: []generationReport{}, Faults: []*faultReport{}}
+	report := &localReport{Generations: []generationReport{}, Faults: []*faultReport{}, damaged: map[string]bool{}}
 	plan, err := o.prepare(ctx)
 	if err != nil {
 		return report, err
@@ -133,7 +136,7 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	}
 	report.Losses = losses.file.Name()
 	c.heartbeat, c.troubled = o.heartbeat, slices.ContainsFunc(plan.faults, fault.troubling)
-	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses, lenient: o.lenient}
+	r := &localRun{plan: plan, spec: spec, cluster: c, show: show, report: report, losses: losses, lenient: o.lenient, server: o.server}
 	err = r.run(ctx, o)
 	report.ports = c.addresses
 	for _, lost := range []error{losses.close(), writeRunReport(dir, report, &r.trace)} {
@@ -172,6 +175,11 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 	spec, m, err := o.job.load(ctx, o.file)
 	if err != nil {
 		return nil, err
+	}
+	if o.server != nil {
+		spec.How.Store = o.store
+	} else if i := slices.IndexFunc(faults, func(f fault) bool { return f.on == onServer }); i >= 0 {
+		return nil, withCode(exitUsage, fmt.Errorf("--fault %q: the run has no S3 server of its own; ringleader chaos --store s3 has one", faults[i].spec))
 	}
 	if o.workers < 1 || o.workers > spec.What.Shards {
 		return nil, withCode(exitUsage, fmt.Errorf("--workers %d for what.shards %d: allowed: 1..%d", o.workers, spec.What.Shards, spec.What.Shards))

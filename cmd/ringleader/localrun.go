@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/internal/faulthttp"
 	"github.com/ringleader-dev/ringleader/internal/progress"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -36,7 +37,8 @@ type localRun struct {
 	plan    *localPlan
 	spec    []byte
 	cluster *cluster
-	lenient bool // a fault that finds nothing to strike is no error
+	lenient bool         // a fault that finds nothing to strike is no error
+	server  *chaosServer // nil: the store is nobody's in particular
 	client  *client.Client
 	show    display
 	report  *localReport
@@ -61,6 +63,7 @@ type localRun struct {
 	patience  <-chan time.Time  // set once the joiner is attached
 	rolling   []string          // coordinators that are still to be restarted, one after the other
 	rollOn    <-chan time.Time  // when the next one is
+	revive    <-chan time.Time  // when the S3 server is started again
 }
 
 // strike is a delivered fault whose cost is being measured.
@@ -69,7 +72,8 @@ type strike struct {
 	report *faultReport
 	at     time.Time
 	joiner *child
-	worst  time.Duration // leader: longest step interval so far
+	inWait *faulthttp.Fault // of requests to the S3 server
+	worst  time.Duration    // leader: longest step interval so far
 }
 
 func (r *localRun) run(ctx context.Context, o localOptions) (err error) {
@@ -112,6 +116,12 @@ func (r *localRun) run(ctx context.Context, o localOptions) (err error) {
 		case <-r.rollOn:
 			if err := r.roll(ctx); err != nil {
 				return err
+			}
+		case <-r.revive:
+			if r.revive = nil; r.server.minio.process == nil {
+				if err := r.server.minio.start(); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -323,6 +333,11 @@ func secondsOf(d time.Duration) *float64 {
 
 // summarise completes the report.
 func (r *localRun) summarise() {
+	for _, s := range r.struck {
+		if s.inWait != nil && s.inWait.Met() == 0 {
+			s.report.Missed = "no request met it"
+		}
+	}
 	if r.job == nil {
 		return
 	}

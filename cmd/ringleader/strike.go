@@ -1,12 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"syscall"
@@ -73,7 +73,9 @@ func (r *localRun) strike(ctx context.Context, s *strike) (err error) {
 		return nil
 	case onCheckpoint:
 		s.at = time.Now()
-		return r.damage(s.fault)
+		return r.damage(ctx, s.fault)
+	case onServer:
+		return r.hitServer(s)
 	}
 	if s.kind == "join" {
 		s.joiner, err = r.cluster.startWorker(r.plan.spec, r.holds()...)
@@ -105,6 +107,9 @@ func (r *localRun) hit(victim *child, s *strike) error {
 		victim.lost = true
 		victim.say("stop")
 		return nil
+	case "part":
+		r.part(victim, s.length)
+		return nil
 	case "cut", "slow", "lossy", "skew":
 		victim.say(s.kind + " " + s.length.String())
 		return nil
@@ -115,7 +120,7 @@ func (r *localRun) hit(victim *child, s *strike) error {
 		if at, waits := r.atHold[victim]; !waits || at.Size < 2 {
 			return fmt.Errorf("%s is not one of several members: nobody could notice: %w", victim.name, errNothing)
 		}
-		victim.say(s.kind + " " + strconv.FormatUint(uint64(s.step)*0x9E3779B97F4A7C15, 10))
+		victim.say(s.kind + " " + strconv.FormatUint(s.draw(), 10))
 		return nil
 	}
 	if err := victim.kill(); err != nil || s.kind == "kill" {
@@ -167,40 +172,52 @@ func (r *localRun) restartAll(s *strike) error {
 }
 
 // damage spoils a file of the newest checkpoint in the run's store.
-func (r *localRun) damage(f fault) error {
-	path, err := localPath(r.plan.spec.How.Store)
+func (r *localRun) damage(ctx context.Context, f fault) error {
+	store, err := r.openStore(ctx)
 	if err != nil {
 		return err
 	}
-	found, err := filepath.Glob(filepath.Join(path, "step-*", checkpoints.ManifestName))
+	defer store.Close()
+	name, err := newestFile(ctx, store, f)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return fmt.Errorf("no checkpoint yet: %w", errNothing)
-	}
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(slices.Max(found)), "*.safetensors"))
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("%s has no files (%w): %w", filepath.Dir(slices.Max(found)), err, errNothing)
-	}
-	file, err := os.OpenFile(files[int(f.step)%len(files)], os.O_RDWR, 0)
+	body, err := store.Open(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	size, err := file.Seek(0, io.SeekEnd)
+	b, err := io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if at := len(b) / 2; f.kind == "tear" {
+		b = b[:at]
+	} else {
+		b[at] ^= 1
+	}
+	r.report.damaged[path.Dir(name)] = true
+	return store.Put(ctx, name, bytes.NewReader(b), int64(len(b)), nil, false)
+}
+
+// newestFile is one of the files with tensors of the newest checkpoint.
+func newestFile(ctx context.Context, store checkpoints.Store, f fault) (string, error) {
+	found, err := checkpoints.List(ctx, store, "")
+	if errors.Is(err, checkpoints.ErrUnavailable) {
+		return "", fmt.Errorf("%w: %w", err, errNothing)
+	} else if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(found, func(f checkpoints.Found) bool { return f.Committed })
+	if i < 0 {
+		return "", fmt.Errorf("no checkpoint yet: %w", errNothing)
+	}
+	objects, err := store.List(ctx, found[i].Dir+"/")
 	if err != nil {
-		return err
+		return "", err
 	}
-	at := size / 2
-	if f.kind == "tear" {
-		return file.Truncate(at)
+	objects = slices.DeleteFunc(objects, func(o checkpoints.Info) bool { return path.Ext(o.Name) != ".safetensors" })
+	if len(objects) == 0 {
+		return "", fmt.Errorf("%s has no files: %w", found[i].Dir, errNothing)
 	}
-	b := []byte{0}
-	if _, err := file.ReadAt(b, at); err != nil {
-		return err
-	}
-	b[0] ^= 1
-	_, err = file.WriteAt(b, at)
-	return err
+	return objects[int(f.step)%len(objects)].Name, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
@@ -25,6 +26,25 @@ func (r *localRun) victim(ctx context.Context, f fault) (*child, error) {
 		return nil, fmt.Errorf("find the leader: %q is none of the coordinators", leader)
 	}
 	return r.cluster.coordinators[i], nil
+}
+
+// part cuts a coordinator off from the others for a time: each holds the connections that it has dialed to the other side.
+func (r *localRun) part(victim *child, length time.Duration) {
+	i := slices.Index(r.cluster.coordinators, victim)
+	all, at := slices.Clone(r.cluster.coordinators), r.cluster.addresses[i]
+	others := strings.Join(slices.Delete(slices.Clone(r.cluster.addresses), i, i+1), ",")
+	say := func(order string) {
+		for j, c := range all {
+			if j == i {
+				c.say(order + " " + others)
+			} else {
+				c.say(order + " " + at)
+			}
+		}
+	}
+	say(orderPart)
+	// Whatever this goroutine is busy with then. One that was restarted meanwhile has parted from nobody.
+	time.AfterFunc(length, func() { say(orderMend) })
 }
 
 // rollPause is between two coordinators of a rolling restart: the next one waits until there is a leader, and the first has begun to catch up.

@@ -17,7 +17,7 @@ import (
 
 // event is a line that a supervised child writes on its standard output.
 type event struct {
-	Event      string                `json:"event"` // attached, asked, assigned, joined, left, step
+	Event      string                `json:"event"` // attached, asked, assigned, joined, left, step; or the order of a trouble that was obeyed
 	Generation ringleader.Generation `json:"generation"`
 	Rank       ringleader.Rank       `json:"rank"`
 	Size       int                   `json:"size"`
@@ -69,6 +69,7 @@ func (s *supervised) listen(in io.Reader) {
 		default:
 			if s.troubles != nil {
 				s.troubles.obey(word, arg)
+				s.say(event{Event: word}) // it is so from now on
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type troubles struct {
 // The orders, as the parent writes them.
 const (
 	orderCut       = "cut"        // DURATION: off the network
+	orderPart      = "part"       // ADDRESS,...: off the network of the processes that are dialed there
+	orderMend      = "mend"       // ADDRESS,...: the end of that
 	orderSlow      = "slow"       // DURATION: every message a little later
 	orderLossy     = "lossy"      // DURATION: some messages have to be sent again
 	orderSkew      = "skew"       // DURATION: the clock is ahead from now on
@@ -46,6 +49,10 @@ func (t *troubles) obey(word, arg string) {
 	case word == orderCut && timed:
 		t.net.Cut(true)
 		time.AfterFunc(length, func() { t.net.Cut(false) })
+	case word == orderPart || word == orderMend:
+		for _, address := range strings.Split(arg, ",") {
+			t.net.Part(address, word == orderPart)
+		}
 	case word == orderSlow && timed:
 		t.net.Slow(slowness)
 		time.AfterFunc(length, func() { t.net.Slow(0) })

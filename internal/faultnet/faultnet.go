@@ -1,4 +1,4 @@
-// Package faultnet is TCP of a process that can be cut off, slowed down, lose packets, and have a bit of what it sends flipped: for programs that show what they
+// Package faultnet is TCP of a process that can be cut off, from all others or from some, slowed down, lose packets, and have a bit of what it sends flipped: for programs that show what they
 // survive. It needs no rights on the machine, and tells the peers nothing that a broken cable would not.
 package faultnet
 
@@ -11,13 +11,28 @@ import (
 
 // Network is one process's way to all others. The zero value works as TCP does. Its methods may be called from several goroutines.
 type Network struct {
-	mu      sync.Mutex
-	healed  chan struct{} // closed at the end of the cut; nil: connected
-	delay   time.Duration
-	loses   bool
-	sent    int // writes while it loses some
-	garble  bool
-	orphans []net.Conn // closed while cut off: the peers must not hear of it yet
+	mu     sync.Mutex
+	cut    *cut            // from everybody; nil: connected
+	parted map[string]*cut // from those at addresses
+	delay  time.Duration
+	loses  bool
+	sent   int // writes while it loses some
+	garble bool
+}
+
+// cut is a time off the network.
+type cut struct {
+	healed  chan struct{} // closed at its end
+	orphans []net.Conn    // closed meanwhile: the peers must not hear of it yet
+}
+
+func newCut() *cut { return &cut{healed: make(chan struct{})} }
+
+func (c *cut) heal() {
+	close(c.healed)
+	for _, o := range c.orphans {
+		_ = o.Close() // nobody uses it any more
+	}
 }
 
 // Cut takes the process off the network, or puts it back: what is sent and received waits meanwhile, as it does in kernels that retransmit.
@@ -25,15 +40,29 @@ func (n *Network) Cut(off bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case off && n.healed == nil:
-		n.healed = make(chan struct{})
-	case !off && n.healed != nil:
-		close(n.healed)
-		n.healed = nil
-		for _, c := range n.orphans {
-			_ = c.Close() // nobody uses it any more
+	case off && n.cut == nil:
+		n.cut = newCut()
+	case !off && n.cut != nil:
+		n.cut.heal()
+		n.cut = nil
+	}
+}
+
+// Part does the same to what goes over connections that were or are dialed to an address. Two processes are cut off from each other when each has parted from
+// the other's.
+func (n *Network) Part(addr string, off bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.parted[addr]
+	switch {
+	case off && c == nil:
+		if n.parted == nil {
+			n.parted = map[string]*cut{}
 		}
-		n.orphans = nil
+		n.parted[addr] = newCut()
+	case !off && c != nil:
+		c.heal()
+		delete(n.parted, addr)
 	}
 }
 
@@ -75,9 +104,9 @@ func (n *Network) Listen(addr string) (net.Listener, error) {
 
 // Dial connects to a TCP address. While the process is cut off it waits, as for an answer.
 func (n *Network) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	if healed := n.off(); healed != nil {
+	for off := n.off(addr); off != nil; off = n.off(addr) {
 		select {
-		case <-healed:
+		case <-off.healed:
 		case <-ctx.Done():
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
 		}
@@ -86,16 +115,26 @@ func (n *Network) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.wrap(c), nil
+	return n.wrap(c, addr), nil
 }
 
-func (n *Network) off() chan struct{} {
+// off is what keeps this process from an address; nil: nothing.
+func (n *Network) off(addr string) *cut {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.healed
+	return n.offLocked(addr)
 }
 
-func (n *Network) wrap(c net.Conn) net.Conn { return &conn{Conn: c, n: n, closed: make(chan struct{})} }
+func (n *Network) offLocked(addr string) *cut {
+	if n.cut != nil {
+		return n.cut
+	}
+	return n.parted[addr]
+}
+
+func (n *Network) wrap(c net.Conn, to string) net.Conn {
+	return &conn{Conn: c, n: n, to: to, closed: make(chan struct{})}
+}
 
 type listener struct {
 	net.Listener
@@ -108,12 +147,13 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.n.wrap(c), nil
+	return l.n.wrap(c, ""), nil
 }
 
 type conn struct {
 	net.Conn
 	n      *Network
+	to     string // the address that was dialed; empty: the peer dialed
 	once   sync.Once
 	closed chan struct{}
 }
@@ -121,12 +161,12 @@ type conn struct {
 // pass waits while the process is cut off.
 func (c *conn) pass() error {
 	for {
-		healed := c.n.off()
-		if healed == nil {
+		off := c.n.off(c.to)
+		if off == nil {
 			return nil
 		}
 		select {
-		case <-healed:
+		case <-off.healed:
 		case <-c.closed:
 			return net.ErrClosed
 		}
@@ -183,12 +223,13 @@ func (c *conn) Close() (err error) {
 		close(c.closed)
 		c.n.mu.Lock()
 		defer c.n.mu.Unlock()
-		if c.n.healed == nil {
+		off := c.n.offLocked(c.to)
+		if off == nil {
 			err = c.Conn.Close()
 			return
 		}
 		err = c.Conn.SetDeadline(time.Unix(1, 0)) // ends what is waiting
-		c.n.orphans = append(c.n.orphans, c.Conn)
+		off.orphans = append(off.orphans, c.Conn)
 	})
 	return err
 }

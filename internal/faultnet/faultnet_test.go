@@ -53,6 +53,34 @@ func silent(t *testing.T, c net.Conn) {
 	}
 }
 
+// TestPart: nothing passes to or from the address that the process has parted from; others do not notice.
+func TestPart(t *testing.T) {
+	var n Network
+	ours, theirs := pair(t, &n)
+	other, otherTheirs := pair(t, &n)
+	n.Part(ours.RemoteAddr().String(), true)
+	sent := make(chan error, 1)
+	go func() { _, err := ours.Write([]byte("a")); sent <- err }()
+	silent(t, theirs)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := n.Dial(ctx, ours.RemoteAddr().String()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("dial: %v", err)
+	}
+	send(t, other, []byte("b"))
+	b := []byte{0}
+	if _, err := io.ReadFull(otherTheirs, b); err != nil || b[0] != 'b' {
+		t.Errorf("the other one reads %q, %v", b, err)
+	}
+	n.Part(ours.RemoteAddr().String(), false)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(theirs, b); err != nil || b[0] != 'a' {
+		t.Errorf("after the end it reads %q, %v", b, err)
+	}
+}
+
 // TestCut: nothing passes while the cable is pulled, not even the end of a connection; afterwards nothing is missing.
 func TestCut(t *testing.T) {
 	var n Network
