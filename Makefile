@@ -35,8 +35,8 @@ FAULTS ?= 20
 SEED   ?= 1
 
 .PHONY: chaos
-chaos: build ## torment clusters of real processes with random faults, compare the bits (FAULTS=20 SEED=1)
-	$(BIN) chaos --faults $(FAULTS) --seed $(SEED)
+chaos: build ## torment clusters of real processes with random faults, half of them with S3 if make test-s3 has made a server, compare the bits (FAULTS=20 SEED=1)
+	RINGLEADER_MINIO=$${RINGLEADER_MINIO:-$$(scripts/minio.sh --cached)} $(BIN) chaos --faults $(FAULTS) --seed $(SEED)
 
 # A worker that does not compare states, and flips of bits in memory: the harness must say that the bits differ.
 PLANTED := $(CACHE)/chaos-planted
@@ -44,7 +44,7 @@ PLANTED := $(CACHE)/chaos-planted
 chaos-planted: deps ## show that chaos finds a bug that was planted: this target fails if it does not
 	go build -tags unfenced -o $(CACHE)/ringleader-unfenced ./cmd/ringleader
 	rm -rf $(PLANTED)
-	! $(CACHE)/ringleader-unfenced chaos --faults 15 --seed 8 --dir $(PLANTED) --json $(PLANTED).json
+	! $(CACHE)/ringleader-unfenced chaos --faults 15 --seed 8 --store directory --dir $(PLANTED) --json $(PLANTED).json
 	grep -E 'two states at step|state digest .* undisturbed' $(PLANTED).json
 
 # Everything runs under the race detector: linking DuckDB with it costs a second more than without, and one mode

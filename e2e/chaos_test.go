@@ -8,7 +8,7 @@ import (
 
 // TestChaos: one cluster of the harness, with a store that hangs, a network that loses messages, and bits flipped in memory and files. `make chaos` plays as many as one wants.
 func TestChaos(t *testing.T) {
-	out := output(t, "chaos", "--seed", "8", "--round", "3", "--dir", filepath.Join(t.TempDir(), "chaos"), "--json", "-")
+	out := output(t, "chaos", "--seed", "8", "--round", "3", "--store", "directory", "--dir", filepath.Join(t.TempDir(), "chaos"), "--json", "-")
 	var r struct {
 		Faults      int            `json:"faults"`
 		Missed      int            `json:"missed"`

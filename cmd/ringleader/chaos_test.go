@@ -39,10 +39,11 @@ func TestPlanChaos(t *testing.T) {
 				t.Errorf("round %d: %s, and nobody loads a checkpoint: %v", round, f.spec, p.Faults)
 			}
 			seen[f.kind+":"+f.on] = true
-			switch f.kind {
-			case "kill", "drain":
+			switch {
+			case f.on != onWorker:
+			case f.kind == "kill", f.kind == "drain":
 				alive--
-			case "join":
+			case f.kind == "join":
 				alive++
 			}
 			if alive < 1 || alive > chaosMost {
