@@ -241,11 +241,11 @@ type AdamW struct {
 	Scale float32
 }
 
-// Hashes says where AdamW proves what it does: to Sums it adds, mod 2^64, the hashes (exact.WordHash) of all words that it reads and writes of a state, while it has
-// them. The words of p have the indices from First on, those of m and v follow them Size and 2*Size words later.
+// Hashes says where AdamW records what it writes: to Sums it adds, mod 2^64, the hashes (exact.WordHash) of all words of a state, while it has them. The words
+// of p have the indices from First on, those of m and v follow them Size and 2*Size words later.
 type Hashes struct {
 	First, Size uint64
-	Sums        U64 // 4: of p as it was read, of m and v as they were read, of p as it was written, of m and v as they were written
+	Sums        U64 // 2: of p, of m and v
 }
 
 // Update are the operators between the last backward and the next step. They use correctly rounded IEEE operations
@@ -272,7 +272,7 @@ type Update interface {
 	// AdamW updates p, m and v in place from g, all N elements:
 	//   g = g*Scale; m = Beta1*m + (1-Beta1)*g; v = Beta2*v + (1-Beta2)*(g*g)
 	//   p = p - LR*( (m/Correction1) / (sqrt(v/Correction2) + Eps) + Decay*p )
-	// every operation rounded to float32, left to right, no fused multiply-add; 1-Beta is computed in float32. h is increased by the hashes of p, m and v.
+	// every operation rounded to float32, left to right, no fused multiply-add; 1-Beta is computed in float32. h.Sums are increased by the hashes of what is written.
 	AdamW(p, m, v, g F32, a AdamW, h Hashes)
 	// Hash is the sum mod 2^64 of exact.WordHash over the words of x, the first of which has index first (waits).
 	Hash(x F32, first uint64) uint64

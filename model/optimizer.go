@@ -66,7 +66,7 @@ type State struct {
 }
 
 // HashSums is how many elements State.Hashes has.
-func (m *Model) HashSums() int { return 4 * device.Pieces(m.length) }
+func (m *Model) HashSums() int { return 2 * device.Pieces(m.length) }
 
 // Update applies one update of AdamW, or of Adam, which is AdamW without decay, from step to step+1 of steps, with grad the gradient of the mean loss: the sum over all shards divided by
 // the number of users that have a target. The gradient is clipped to the global norm optimizer.clip. It
@@ -95,7 +95,7 @@ func (m *Model) Update(spread device.Spread, s *State, grad device.F32, step, st
 	}
 	runs := m.decayRuns()
 	spread(m.length, func(l device.Lane, lo, hi int) {
-		sums := s.Hashes.Slice(4*(lo/device.Piece), 4*(lo/device.Piece)+4)
+		sums := s.Hashes.Slice(2*(lo/device.Piece), 2*(lo/device.Piece)+2)
 		device.Zero(l, sums)
 		for _, r := range runs {
 			if lo, hi := max(lo, r.lo), min(hi, r.hi); lo < hi {

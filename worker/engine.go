@@ -37,7 +37,7 @@ type Engine struct {
 	params, m1, m2 device.F32
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
-	proofs         device.U64      // of what an update reads and writes: model.State.Hashes
+	proofs         device.U64      // of what an update has written: model.State.Hashes
 	written, seen  stateHash       // taken when the state was written, and by the last Digest or Proof
 	witness        bool            // whether moments are hashed when they are read, and all is compared with what was written
 	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded

@@ -40,14 +40,14 @@ func (e *Engine) changed() bool {
 	return e.seen.moments != e.written.moments || e.witness && e.seen.params != e.written.params
 }
 
-// wrote records the state that an update has written, from what it has hashed meanwhile (waits). mu is held.
+// wrote records the state that an update has written, from what it has hashed while it wrote (waits). mu is held.
 func (e *Engine) wrote() {
 	sums := make([]uint64, e.proofs.N)
 	device.Download(e.lanes[0].ops, sums, e.proofs)
 	e.written = stateHash{}
-	for ; len(sums) > 0; sums = sums[4:] {
-		e.written.params += sums[2]
-		e.written.moments += sums[3]
+	for ; len(sums) > 0; sums = sums[2:] {
+		e.written.params += sums[0]
+		e.written.moments += sums[1]
 	}
 }
 

@@ -208,7 +208,7 @@ uint64_t cpu_hash(cpu_lane *l, uintptr_t x, int64_t n, uint64_t first);
 typedef struct {
 	float lr, beta1, beta2, eps, decay, correction1, correction2, scale;
 } cpu_adamw_scalars;
-// The words' indices, and where the four sums of hashes are: device.Hashes.
+// The words' indices, and where the two sums of hashes are: device.Hashes.
 typedef struct {
 	uint64_t first, size;
 	uintptr_t sums;

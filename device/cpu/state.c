@@ -1,4 +1,4 @@
-// What reads and writes a state: its hash, and the update, which hashes every word that it reads and writes while it has it in a register. A hash is two
+// What reads and writes a state: its hash, and the update, which hashes every word that it writes while it has it in a register. A hash is two
 // multiplications of 32 bits, which compilers do not find by themselves, and the update's divisions leave time for them. state.h has the loops, and is
 // compiled for vectors of each width; all give the same bits, because words' hashes are added as integers.
 #include "kernels.h"
@@ -29,15 +29,12 @@ INLINE uint64_t place_of(uint64_t i) { return (i + 1) * GOLDEN; }
 // adamw_1 updates one element: what a vector does with many. sums are those of cpu_hashes.
 INLINE void adamw_1(float *p, float *m, float *v, float g, const cpu_adamw_scalars *a, const cpu_hashes *h, uint64_t i, uint64_t *sums)
 {
-	uint64_t at_p = place_of(i), at_m = place_of(i + h->size), at_v = place_of(i + 2 * h->size);
-	sums[0] += word_hash(bits_of(*p), at_p);
-	sums[1] += word_hash(bits_of(*m), at_m) + word_hash(bits_of(*v), at_v);
 	float s = g * a->scale;
 	*m = a->beta1 * *m + (1.0f - a->beta1) * s;
 	*v = a->beta2 * *v + (1.0f - a->beta2) * (s * s);
 	*p = *p - a->lr * ((*m / a->correction1) / (sqrt_f(*v / a->correction2) + a->eps) + a->decay * *p);
-	sums[2] += word_hash(bits_of(*p), at_p);
-	sums[3] += word_hash(bits_of(*m), at_m) + word_hash(bits_of(*v), at_v);
+	sums[0] += word_hash(bits_of(*p), place_of(i));
+	sums[1] += word_hash(bits_of(*m), place_of(i + h->size)) + word_hash(bits_of(*v), place_of(i + 2 * h->size));
 }
 
 #define NAME(name) name##_plain

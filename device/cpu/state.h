@@ -13,9 +13,9 @@ INLINE floats NAME(load)(uintptr_t address) { return *(const floats_in_memory *)
 INLINE void NAME(store)(uintptr_t address, floats x) { *(floats_in_memory *)address = x; }
 INLINE pairs NAME(multiply)(pairs a, pairs b) { return (pairs)MULTIPLY(a, b); }
 
-// account adds up the hashes of consecutive words, of which at are the places of the next even ones: as they were read, and as they are written.
+// account adds up the hashes of consecutive words, of which at are the places of the next even ones.
 typedef struct {
-	pairs at, read, written;
+	pairs at, sum;
 } account;
 
 INLINE account NAME(open)(uint64_t first)
@@ -29,12 +29,10 @@ INLINE account NAME(open)(uint64_t first)
 INLINE pairs NAME(keys)(pairs at) { return NAME(multiply)(at, at >> 32); }
 INLINE pairs NAME(hashes)(pairs words, pairs keys) { return NAME(multiply)(words ^ keys, keys >> 32 | 1); }
 
-// note adds words that were read, and those that take their places: they have the same keys.
-INLINE void NAME(note)(account *a, floats read, floats written)
+INLINE void NAME(note)(account *a, floats x)
 {
-	pairs even = NAME(keys)(a->at), odd = NAME(keys)(a->at + GOLDEN);
-	a->read += NAME(hashes)((pairs)read, even) + NAME(hashes)((pairs)read >> 32, odd);
-	a->written += NAME(hashes)((pairs)written, even) + NAME(hashes)((pairs)written >> 32, odd);
+	pairs words = (pairs)x;
+	a->sum += NAME(hashes)(words, NAME(keys)(a->at)) + NAME(hashes)(words >> 32, NAME(keys)(a->at + GOLDEN));
 	a->at += WORDS * GOLDEN;
 }
 
@@ -51,13 +49,9 @@ static uint64_t NAME(hash)(uintptr_t x, int64_t n, uint64_t first)
 	int64_t i = 0;
 	for (; i + STATE_LINE <= n; i += STATE_LINE) {
 		ask(x + (uintptr_t)i * sizeof(uint32_t));
-		for (int j = 0; j < STATE_LINE; j += WORDS) {
-			pairs words = (pairs)NAME(load)(x + (uintptr_t)(i + j) * sizeof(uint32_t));
-			a.read += NAME(hashes)(words, NAME(keys)(a.at)) + NAME(hashes)(words >> 32, NAME(keys)(a.at + GOLDEN));
-			a.at += WORDS * GOLDEN;
-		}
+		for (int j = 0; j < STATE_LINE; j += WORDS) NAME(note)(&a, NAME(load)(x + (uintptr_t)(i + j) * sizeof(uint32_t)));
 	}
-	uint64_t sum = NAME(total)(a.read);
+	uint64_t sum = NAME(total)(a.sum);
 	for (; i < n; i++) sum += word_hash(((const uint32_t *)x)[i], place_of(first + (uint64_t)i));
 	return sum;
 }
@@ -76,7 +70,7 @@ static void NAME(adamw)(uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int6
 			floats old = NAME(load)(v + from + i), s = NAME(load)(g + from + i) * a->scale, x = a->beta2 * old + rest2 * (s * s);
 			NAME(store)(v + from + i, x);
 			NAME(store)((uintptr_t)root + i, x / a->correction2);
-			NAME(note)(&vs, old, x);
+			NAME(note)(&vs, x);
 		}
 		for (uintptr_t i = 0; i < bytes; i += sizeof(floats)) {
 			ask(m + from + i);
@@ -84,19 +78,18 @@ static void NAME(adamw)(uintptr_t p, uintptr_t m, uintptr_t v, uintptr_t g, int6
 			NAME(store)(m + from + i, x);
 			NAME(store)((uintptr_t)ratio + i, x / a->correction1);
 			NAME(store)((uintptr_t)root + i, (floats)ROOT(NAME(load)((uintptr_t)root + i)));
-			NAME(note)(&ms, old, x);
+			NAME(note)(&ms, x);
 		}
 		for (uintptr_t i = 0; i < bytes; i += sizeof(floats)) {
 			ask(p + from + i);
 			floats old = NAME(load)(p + from + i), r = NAME(load)((uintptr_t)ratio + i) / (NAME(load)((uintptr_t)root + i) + a->eps);
 			floats x = old - a->lr * (r + a->decay * old);
 			NAME(store)(p + from + i, x);
-			NAME(note)(&ps, old, x);
+			NAME(note)(&ps, x);
 		}
 	}
 	uint64_t *sums = (uint64_t *)h->sums;
-	sums[0] += NAME(total)(ps.read), sums[1] += NAME(total)(ms.read + vs.read);
-	sums[2] += NAME(total)(ps.written), sums[3] += NAME(total)(ms.written + vs.written);
+	sums[0] += NAME(total)(ps.sum), sums[1] += NAME(total)(ms.sum + vs.sum);
 	for (int64_t i = whole; i < n; i++) adamw_1((float *)p + i, (float *)m + i, (float *)v + i, ((const float *)g)[i], a, h, h->first + (uint64_t)i, sums);
 }
 

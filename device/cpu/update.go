@@ -44,7 +44,7 @@ func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
 	device.CheckVec(o.Check, "m", m, p.N)
 	device.CheckVec(o.Check, "v", v, p.N)
 	device.CheckVec(o.Check, "g", g, p.N)
-	device.CheckRoom(o.Check, "h.Sums", h.Sums, 4)
+	device.CheckRoom(o.Check, "h.Sums", h.Sums, 2)
 	if !o.OK() {
 		return
 	}

@@ -101,7 +101,7 @@ func (l *lane) AdamW(p, m, v, g device.F32, a device.AdamW, h device.Hashes) {
 	device.CheckVec(o.Check, "m", m, p.N)
 	device.CheckVec(o.Check, "v", v, p.N)
 	device.CheckVec(o.Check, "g", g, p.N)
-	device.CheckRoom(o.Check, "h.Sums", h.Sums, 4)
+	device.CheckRoom(o.Check, "h.Sums", h.Sums, 2)
 	o.launch("adamw", hashing(p.N), 256, p, m, v, g, p.N, a.LR, a.Beta1, a.Beta2, a.Eps, a.Decay, a.Correction1, a.Correction2, a.Scale, h.Sums, h.First, h.Size)
 }
 

@@ -126,20 +126,19 @@ extern "C" __global__ void __launch_bounds__(256) hash(uint64_t *sum, const uint
 }
 
 // m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*(g*g); p = p - lr*((m/c1) / (sqrt(v/c2) + eps) + decay*p), of g scaled. sums += the hashes of p, and of m and v, as they
-// were read and as they are written; p has the words from first on, m and v those size and 2*size further.
+// are written; p has the words from first on, m and v those size and 2*size further.
 extern "C" __global__ void __launch_bounds__(256) adamw(float *p, float *m, float *v, const float *g, int64_t n, float lr, float beta1, float beta2, float eps, float decay,
     float correction1, float correction2, float scale, uint64_t *sums, uint64_t first, uint64_t size) {
-  uint64_t read_p = 0, read_moments = 0, wrote_p = 0, wrote_moments = 0;
+  uint64_t params = 0, moments = 0;
   for (int64_t i = element(); i < n; i += static_cast<int64_t>(gridDim.x) * 256) {
     uint64_t word = first + static_cast<uint64_t>(i);
-    float s = __fmul_rn(g[i], scale), x = p[i], m0 = m[i], v0 = v[i];
-    float m1 = __fadd_rn(__fmul_rn(beta1, m0), __fmul_rn(__fsub_rn(1.0f, beta1), s));
-    float v1 = __fadd_rn(__fmul_rn(beta2, v0), __fmul_rn(__fsub_rn(1.0f, beta2), __fmul_rn(s, s)));
+    float s = __fmul_rn(g[i], scale), x = p[i];
+    float m1 = __fadd_rn(__fmul_rn(beta1, m[i]), __fmul_rn(__fsub_rn(1.0f, beta1), s));
+    float v1 = __fadd_rn(__fmul_rn(beta2, v[i]), __fmul_rn(__fsub_rn(1.0f, beta2), __fmul_rn(s, s)));
     float ratio = __fdiv_rn(__fdiv_rn(m1, correction1), __fadd_rn(__fsqrt_rn(__fdiv_rn(v1, correction2)), eps));
     float y = __fsub_rn(x, __fmul_rn(lr, __fadd_rn(ratio, __fmul_rn(decay, x))));
     m[i] = m1, v[i] = v1, p[i] = y;
-    read_p += word_hash(x, word), read_moments += word_hash(m0, word + size) + word_hash(v0, word + 2 * size);
-    wrote_p += word_hash(y, word), wrote_moments += word_hash(m1, word + size) + word_hash(v1, word + 2 * size);
+    params += word_hash(y, word), moments += word_hash(m1, word + size) + word_hash(v1, word + 2 * size);
   }
-  add_hashes(sums, read_p), add_hashes(sums + 1, read_moments), add_hashes(sums + 2, wrote_p), add_hashes(sums + 3, wrote_moments);
+  add_hashes(sums, params), add_hashes(sums + 1, moments);
 }
