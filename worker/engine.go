@@ -38,6 +38,7 @@ type Engine struct {
 	scalars        checkpoints.Scalars
 	step           ringleader.Step // -1: no state yet
 	proofs         device.U64      // of what an update has written: model.State.Hashes
+	proved         []uint64        // room for them
 	written, seen  stateHash       // taken when the state was written, and by the last Digest or Proof
 	witness        bool            // whether moments are hashed when they are read, and all is compared with what was written
 	exponents      *exponents      // nil if the reduction has none; only what is of the state is guarded
@@ -82,6 +83,7 @@ func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {
 	if e.proofs, err = device.Alloc[uint64](e.dev, e.model.HashSums()); err != nil {
 		return nil, fmt.Errorf("reserve hashes of %d parameters: %w", n, err)
 	}
+	e.proved = make([]uint64, e.proofs.N)
 	if e.exponents, err = e.openExponents(); err != nil {
 		return nil, fmt.Errorf("reserve exponents of %d parameters: %w", n, err)
 	}

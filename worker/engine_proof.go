@@ -42,12 +42,11 @@ func (e *Engine) changed() bool {
 
 // wrote records the state that an update has written, from what it has hashed while it wrote (waits). mu is held.
 func (e *Engine) wrote() {
-	sums := make([]uint64, e.proofs.N)
-	device.Download(e.lanes[0].ops, sums, e.proofs)
+	device.Download(e.lanes[0].ops, e.proved, e.proofs)
 	e.written = stateHash{}
-	for ; len(sums) > 0; sums = sums[2:] {
-		e.written.params += sums[0]
-		e.written.moments += sums[1]
+	for i := 0; i < len(e.proved); i += 2 {
+		e.written.params += e.proved[i]
+		e.written.moments += e.proved[i+1]
 	}
 }
 

@@ -96,6 +96,7 @@ void *cpu_alloc(size_t bytes);
 void cpu_release(uintptr_t p);
 void *cpu_host(uintptr_t p); // p for Go to read and write as long as it is allocated
 void cpu_copy(uintptr_t dst, uintptr_t src, size_t bytes);
+void cpu_copy_past(uintptr_t dst, uintptr_t src, size_t bytes);
 void cpu_zero(uintptr_t dst, size_t bytes);
 int cpu_reserve(cpu_lane *l, size_t bytes); // forgets what was taken; CPU_OK or CPU_NO_MEMORY
 void *cpu_take(cpu_lane *l, size_t bytes);  // within what was reserved, aligned to 64

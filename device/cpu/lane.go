@@ -133,7 +133,7 @@ func (l *lane) downloadLarge(dst, src, bytes uintptr) {
 	var all sync.WaitGroup
 	chunk := bytes/uintptr(min(4, runtime.GOMAXPROCS(0)))/64*64 + 64
 	for at := uintptr(0); at < bytes; at += chunk {
-		all.Go(func() { C.cpu_copy(C.uintptr_t(dst+at), C.uintptr_t(src+at), C.size_t(min(chunk, bytes-at))) })
+		all.Go(func() { C.cpu_copy_past(C.uintptr_t(dst+at), C.uintptr_t(src+at), C.size_t(min(chunk, bytes-at))) })
 	}
 	all.Wait()
 }

@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A copy that several threads make is whole, whatever its length is a multiple of.
+// A copy that several threads make is whole, whatever its length and its place are multiples of.
 func TestLargeDownload(t *testing.T) {
 	dev, err := Open(Options{Lanes: 1})
 	if err != nil {
@@ -27,22 +27,27 @@ func TestLargeDownload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, have := make([]float32, n), make([]float32, n+1)
+		want := make([]float32, n)
 		for i := range want {
-			want[i] = float32(i)
+			want[i] = float32(i) + 1
 		}
 		device.Upload(lane, x, want)
-		device.Download(lane, have[:n], x)
-		if err := lane.Sync(); err != nil {
-			t.Fatal(err)
-		}
-		for i, w := range want {
-			if have[i] != w {
-				t.Fatalf("%d elements: element %d is %g, want %g", n, i, have[i], w)
+		for at := range 3 {
+			have := make([]float32, n+3)
+			device.Download(lane, have[at:at+n], x)
+			if err := lane.Sync(); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if have[n] != 0 {
-			t.Errorf("%d elements: what follows was written to", n)
+			for i, w := range want {
+				if have[at+i] != w {
+					t.Fatalf("%d elements from %d on: element %d is %g, want %g", n, at, i, have[at+i], w)
+				}
+			}
+			for i, around := range have {
+				if (i < at || i >= at+n) && around != 0 {
+					t.Errorf("%d elements from %d on: element %d, which is none of them, was written to", n, at, i)
+				}
+			}
 		}
 		dev.Free(x.Addr)
 	}
