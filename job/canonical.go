@@ -49,9 +49,6 @@ const draws = 2
 // preset the sizes came about; which data it is (DataDigest) and the sizes are.
 func (w What) Digest() ringleader.Digest {
 	w.Data, w.Model.Preset = "", ""
-	if w.Loss.NewestWeight == "one" {
-		w.Loss.NewestWeight = "" // jobs from before the field keep their digest
-	}
 	text, err := json.Marshal(w)
 	if err != nil {
 		// Only NaN and infinities cannot be written; their %v names them, so that even a job which was never validated has a digest.

@@ -59,7 +59,7 @@ func TestSwitchesThatDoNotGoTogether(t *testing.T) {
 	}
 }
 
-// Jobs of the first format have neither loss.newest_weight nor loss.positions: they are read as what they did, and keep their digest.
+// Jobs of the first format have neither loss.newest_weight nor loss.positions: they are read as what they did.
 func TestJobsFromBeforeTheSwitches(t *testing.T) {
 	s := parse(t, minimal)
 	text, err := job.Canonical(s)

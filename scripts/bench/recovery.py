@@ -3,7 +3,7 @@
   python recovery.py [--trials 20] [--faults kill,hang,partition,leader,join,drain] [--peer-trials 5] [--json FILE]
 
 Writes its part of docs/benchmarks.md. Both train about four million parameters on two workers of a thread each. Of torchft the kill of one of two replicas is timed, from the
-signal until the other has committed a step alone: with default settings, and with heartbeats as short as worked. Needs torch and torchft.
+signal until the other has committed a step alone: with default settings, and with shorter heartbeats. Needs torch and torchft.
 """
 import argparse, contextlib, datetime, json, os, pathlib, queue, random, signal, socket, statistics, subprocess, sys, threading, time
 
@@ -25,7 +25,7 @@ SETTINGS = {
 def arguments():
     p = argparse.ArgumentParser()
     p.add_argument("--ringleader", default=str(ROOT / "bin" / "ringleader"))
-    p.add_argument("--trials", type=int, default=20, help="of each fault; the first fault has so many, the others a quarter of it")
+    p.add_argument("--trials", type=int, default=20, help="of the first fault; the others have a quarter of it")
     p.add_argument("--faults", default=FAULTS)
     p.add_argument("--peer-trials", type=int, default=5)
     p.add_argument("--json", help="where every single result is kept")
