@@ -11,12 +11,13 @@ import (
 
 	"github.com/ringleader-dev/ringleader/allreduce"
 	"github.com/ringleader-dev/ringleader/allreduce/memlink"
+	"github.com/ringleader-dev/ringleader/internal/faketime"
 )
 
 // bubble runs a test on fake time, with a ring whose groups end with it.
 func bubble(t *testing.T, n int, test func(t *testing.T, rg *ring)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		rg := memRing(t, n, func(c *allreduce.Config) { c.Hang, c.Assemble, c.ChunkBytes = hang, 5*hang, 64 })
 		test(t, rg)
 		for _, g := range rg.groups {
@@ -118,7 +119,7 @@ func TestNobodyWaitsNobodyBlames(t *testing.T) {
 
 // A neighbour whose group is not made yet has until the assemble deadline.
 func TestMemberThatNeverCame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		next, _ := memlink.Pair()
 		prev, _ := memlink.Pair()
 		c := config(2, 0)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ringleader-dev/ringleader/coordinator/client"
+	"github.com/ringleader-dev/ringleader/internal/faketime"
 	"github.com/ringleader-dev/ringleader/internal/memnet"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/job"
@@ -42,7 +43,7 @@ func bubble(t *testing.T, n int, f func(*testing.T, *cluster)) { tuned(t, n, fun
 // tuned is bubble, of coordinators whose configuration is changed.
 func tuned(t *testing.T, n int, tune func(*Config), f func(*testing.T, *cluster)) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		c := &cluster{t: t, net: memnet.New(), dir: dir, nodes: map[string]*Coordinator{}, tune: tune}
 		for i := range n {
 			c.peers = append(c.peers, fmt.Sprintf("127.0.0.1:%d", 7001+i))

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ringleader-dev/ringleader"
@@ -18,6 +17,7 @@ import (
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/dataset/synth"
 	"github.com/ringleader-dev/ringleader/device/cpu"
+	"github.com/ringleader-dev/ringleader/internal/faketime"
 	"github.com/ringleader-dev/ringleader/internal/memnet"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/job"
@@ -68,7 +68,7 @@ func (w *bubbleWorker) Completed(ctx context.Context, s worker.StepReport) {
 func inBubble(t *testing.T, f func(t *testing.T, b *bubble)) {
 	dir := t.TempDir()
 	digest := bubbleData(t, dir)
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, dir: dir, digest: digest, net: memnet.New(), nodes: map[string]*coordinator.Coordinator{}, workers: map[string]*bubbleWorker{},
 			peers: []string{"127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"}}
 		for _, p := range b.peers {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/ringleader-dev/ringleader/internal/faketime"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
@@ -155,7 +156,7 @@ func (n *node) set(f func()) { n.mu.Lock(); defer n.mu.Unlock(); f() }
 
 // nodes runs a test on fake time with three coordinators a:1, b:1, c:1 and a client.
 func nodes(t *testing.T, f func(t *testing.T, a, b, c *node, cl *Client)) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		n := &fakeNet{hosts: map[string]*bufconn.Listener{}}
 		a, b, c := n.add("a:1"), n.add("b:1"), n.add("c:1")
 		cl, err := Dial([]string{"a:1", "b:1", "c:1"}, token, Options{Dialer: n.dial})

@@ -25,6 +25,7 @@ import (
 	"github.com/ringleader-dev/ringleader/coordinator/client"
 	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/dataset/synth"
+	"github.com/ringleader-dev/ringleader/internal/faketime"
 	"github.com/ringleader-dev/ringleader/internal/memnet"
 	"github.com/ringleader-dev/ringleader/internal/rpcauth"
 	"github.com/ringleader-dev/ringleader/job"
@@ -91,7 +92,7 @@ const address = "127.0.0.1:7001"
 func inCluster(t *testing.T, f func(c *cluster)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		c := &cluster{T: t, net: memnet.New(), store: mem.New()}
 		cfg := coordinator.DefaultConfig()
 		cfg.Bind, cfg.Token, cfg.Dir = address, token, dir

@@ -87,8 +87,8 @@ func environment(t *Tree) []string {
 	return found
 }
 
-// sleeps: no time.Sleep in tests, nor in packages that are tests of others (storetest). A file that uses
-// testing/synctest may: there, sleeping is how fake time passes.
+// sleeps: no time.Sleep in tests, nor in packages that are tests of others (storetest). A file on fake time
+// may: there, sleeping is how it passes.
 func sleeps(t *Tree) []string {
 	var found []string
 	for _, p := range t.Packages {
@@ -97,11 +97,40 @@ func sleeps(t *Tree) []string {
 			files = slices.Concat(p.Code, p.Tests)
 		}
 		for _, f := range files {
-			if _, fake := f.imports()["testing/synctest"]; fake {
+			if f.fakesTime() {
 				continue
 			}
 			for _, n := range f.uses("time", "Sleep") {
 				found = append(found, f.at(n)+": sleeps")
+			}
+		}
+	}
+	return found
+}
+
+// fakesTime tells whether the file runs tests on fake time, or helps those that do.
+func (f *File) fakesTime() bool {
+	for _, imported := range []string{"testing/synctest", path.Join(Module, bubbles)} {
+		if _, ok := f.imports()[imported]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// bubbles is the package that begins all tests on fake time.
+const bubbles = "internal/faketime"
+
+// fakeTime: bubbles are begun in one place, which keeps them on one processor.
+func fakeTime(t *Tree) []string {
+	var found []string
+	for _, p := range t.Packages {
+		for _, f := range slices.Concat(p.Code, p.Tests) {
+			if p.Dir == bubbles {
+				continue
+			}
+			for _, n := range f.uses("testing/synctest", "Test", "Run") {
+				found = append(found, f.at(n)+": begins a bubble outside "+bubbles)
 			}
 		}
 	}

@@ -126,6 +126,10 @@ func TestRules(t *testing.T) {
 		{"sleep", "conformance suite", []string{"checkpoints/storetest/a.go", sleepy}, "storetest/a.go:3: sleeps"},
 		{"sleep", "fake time", []string{"job/a_test.go", strings.Replace(sleepy, "\n", "\nimport _ \"testing/synctest\"\n", 1)}, ""},
 
+		{"fake time", "begun", []string{"job/a_test.go", "package job\nimport \"testing/synctest\"\nvar x = synctest.Test"}, "job/a_test.go:3: begins a bubble"},
+		{"fake time", "waited", []string{"job/a_test.go", "package job\nimport \"testing/synctest\"\nvar x = synctest.Wait"}, ""},
+		{"fake time", "at home", []string{"internal/faketime/a.go", "package faketime\nimport \"testing/synctest\"\nvar x = synctest.Test"}, ""},
+
 		{"goleak", "no goroutine", []string{"job/a.go", imports()}, ""},
 		{"goleak", "without", []string{"job/a.go", "package job\nfunc f() { go f() }", "job/a_test.go", imports("testing")}, "job/a.go:2: starts"},
 		{"goleak", "wait group", []string{"job/a.go", "package job\nimport \"sync\"\nfunc f() { var w sync.WaitGroup; w.Go(f) }"}, "job/a.go:3: starts"},
