@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"hash/crc32"
 	"unsafe"
 
 	"github.com/ringleader-dev/ringleader/exact"
@@ -23,32 +24,40 @@ func bytesOf[T number](x []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*sizeOf[T]())
 }
 
-// combinePayload puts the elements of a payload, which has as many as dst, into it.
-func combinePayload[T number](dst []T, p Payload, into combine[T]) {
+// combinePayload puts the elements of a payload, which has as many as dst, into it. It returns the checksums of the payload and of dst.
+func combinePayload[T number](dst []T, p Payload, into combine[T]) (sum, result uint32) {
 	size := sizeOf[T]()
-	var part [8]byte // an element that is in several pieces
+	var cut [8]byte // an element that is in several parts
 	held := 0
-	for _, piece := range p {
+	put := func(n int, src []byte) {
+		combineBytes(dst[:n], src, into)
+		result = crc32.Update(result, castagnoli, bytesOf(dst[:n]))
+		dst = dst[n:]
+	}
+	for part := range p.parts() {
+		sum = crc32.Update(sum, castagnoli, part)
 		if held > 0 {
-			n := copy(part[held:size], piece)
-			held, piece = held+n, piece[n:]
+			n := copy(cut[held:size], part)
+			held, part = held+n, part[n:]
 			if held < size {
 				continue
 			}
-			combineBytes(dst[:1], part[:size], into)
-			dst = dst[1:]
+			put(1, cut[:size])
 		}
-		n := len(piece) / size
-		combineBytes(dst[:n], piece[:n*size], into)
-		dst, held = dst[n:], copy(part[:], piece[n*size:])
+		n := len(part) / size
+		put(n, part[:n*size])
+		held = copy(cut[:], part[n*size:])
 	}
+	return sum, result
 }
 
-// copyPayload copies a payload as long as dst.
-func copyPayload(dst []byte, p Payload) {
-	for _, piece := range p {
-		dst = dst[copy(dst, piece):]
+// copyPayload copies a payload as long as dst, and returns its checksum.
+func copyPayload(dst []byte, p Payload) (sum uint32) {
+	for part := range p.parts() {
+		sum = crc32.Update(sum, castagnoli, part)
+		dst = dst[copy(dst, part):]
 	}
+	return sum
 }
 
 // combineBytes puts the elements encoded in src into dst: straight from src if it is aligned, else by way of a small buffer. src encodes

@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"iter"
+	"slices"
 
 	"github.com/ringleader-dev/ringleader"
 )
@@ -58,14 +61,58 @@ const MaxPayload = 4 << 20
 type Frame struct {
 	Tag     Tag
 	Payload Payload // little-endian elements, at most MaxPayload bytes
-	CRC     uint32  // CRC32C of tag and payload, set by the sender's group, checked by the receiver's
+	CRC     uint32  // CRC32C of payload and tag: the sender's link sets it, the receiver's group checks it
+
+	sum    uint32 // CRC32C of the payload, if that is known already
+	summed bool
+	tag    [TagBytes]byte // room for its encoding
 }
 
-// Seal sets the checksum. A group does it for the frames of its ring, and checks them; whoever sends something else over a link does both.
-func (f *Frame) Seal() { f.CRC = checksum(nil, f) }
+// CopyTo copies the payload to dst, which is as long, and sets the checksum on the way: how a link takes over a frame that it sends.
+func (f *Frame) CopyTo(dst []byte) {
+	sum := f.sum
+	for part := range f.Payload.parts() {
+		if !f.summed {
+			sum = crc32.Update(sum, castagnoli, part)
+		}
+		dst = dst[copy(dst, part):]
+	}
+	f.CRC = f.seal(sum)
+}
 
-// Check refuses a frame that is corrupted, is not due, or has a payload of another length.
-func (f *Frame) Check(due Tag, length int) error { return verify(nil, f, due, length) }
+// seal is the checksum of the frame, given that of its payload. The tag comes last, so that a payload is summed once however often it is sent.
+func (f *Frame) seal(sum uint32) uint32 {
+	return crc32.Update(sum, castagnoli, f.Tag.Append(f.tag[:0]))
+}
+
+// Check refuses a frame that is corrupted, is not due, or has a payload of another length. It looks at the checksum first: nothing else of a corrupted
+// frame means anything.
+func (f *Frame) Check(due Tag, length int) error {
+	sum := uint32(0)
+	for _, piece := range f.Payload {
+		sum = crc32.Update(sum, castagnoli, piece)
+	}
+	if err := f.intact(sum, due); err != nil {
+		return err
+	}
+	if f.Tag != due {
+		return fmt.Errorf("frame of %s: want %s", f.Tag, due)
+	}
+	if n := f.Payload.Len(); n != length {
+		return fmt.Errorf("frame of %s has %d bytes: want %d", f.Tag, n, length)
+	}
+	return nil
+}
+
+// intact compares checksums, given that of the payload.
+func (f *Frame) intact(sum uint32, due Tag) error {
+	if crc := f.seal(sum); crc != f.CRC {
+		return fmt.Errorf("frame due as %s is corrupted: CRC32C %08x, want %08x", due, crc, f.CRC)
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Payload is the bytes of a frame, in the pieces in which a transport has them. Pieces may end within an element.
 type Payload [][]byte
@@ -78,15 +125,33 @@ func (p Payload) Len() (n int) {
 	return n
 }
 
+// partBytes is what two passes over a payload work on at a time: it stays in a core's nearest cache from the first to the second.
+const partBytes = 16 << 10
+
+// parts are the payload's bytes, in order.
+func (p Payload) parts() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, piece := range p {
+			for part := range slices.Chunk(piece, partBytes) {
+				if !yield(part) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Link is an ordered pipe of frames between two neighbours: the seam between the ring and a transport. memlink and
 // grpclink implement it; linktest is the conformance suite.
 //
 // A link loses nothing: it delivers all frames in order, or it ends. One goroutine sends and one receives, the others' methods may
 // be called from anywhere. Beats travel beside the frames: they neither overtake the protocol's meaning nor take frames' room.
 type Link interface {
-	// Send hands a frame to the transport. The payload may be reused when it returns. It blocks while the receiver is behind (bounded
+	// Send hands a frame to the transport, sealed (Frame.CopyTo). The payload may be reused when it returns. It blocks while the receiver is behind (bounded
 	// memory) and ends with an error when ctx does or the link has ended.
 	Send(ctx context.Context, f *Frame) error
+	// Room tells whether Send would find room at once; whoever sends may rely on it.
+	Room() bool
 	// Recv returns the next frame; it and its payload are valid until the next call. It ends with an error when ctx does or the link has
 	// ended; io.EOF never means success. Frames that the peer sent before it closed with ErrPlanned are still delivered.
 	Recv(ctx context.Context) (*Frame, error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 
 	"github.com/ringleader-dev/ringleader"
@@ -12,8 +11,6 @@ import (
 
 // BarrierBucket tags the frames of a barrier; sums use lower numbers.
 const BarrierBucket = math.MaxUint32
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // round is one collective operation as the ring sees it. In every hop each member sends one segment to the next and receives the segment before it
 // from the previous; what it receives in one hop it sends in the next.
@@ -23,8 +20,9 @@ type round struct {
 	chunks func(segment int) int
 	// out is the memory of a chunk: what is sent, and as long as what must be received.
 	out func(segment, chunk int) []byte
-	// in takes a received chunk, verified and of the right length.
-	in func(hop, segment, chunk int, payload Payload)
+	// in takes a received chunk of the right length, and returns the checksum of the payload, and that of what becomes of it, which is sent in the next
+	// hop. What it has done is undefined if the payload is corrupted.
+	in func(hop, segment, chunk int, payload Payload) (sum, next uint32)
 }
 
 // reduce is a reduce-scatter, after which each member has the whole of one segment, followed by an all-gather.
@@ -42,12 +40,12 @@ func reduce[T number](ctx context.Context, g *Group, step ringleader.Step, bucke
 		hops:   2 * (g.cfg.Size - 1),
 		chunks: p.chunks,
 		out:    func(segment, c int) []byte { return bytesOf(chunk(segment, c)) },
-		in: func(hop, segment, c int, payload Payload) {
+		in: func(hop, segment, c int, payload Payload) (sum, next uint32) {
 			if hop < g.cfg.Size-1 {
-				combinePayload(chunk(segment, c), payload, into)
-			} else {
-				copyPayload(bytesOf(chunk(segment, c)), payload)
+				return combinePayload(chunk(segment, c), payload, into)
 			}
+			sum = copyPayload(bytesOf(chunk(segment, c)), payload)
+			return sum, sum
 		},
 	})
 }
@@ -59,7 +57,7 @@ func (g *Group) barrier(ctx context.Context, step ringleader.Step) error {
 		hops:   g.cfg.Size - 1,
 		chunks: func(int) int { return 1 },
 		out:    func(int, int) []byte { return nil },
-		in:     func(int, int, int, Payload) {},
+		in:     func(int, int, int, Payload) (sum, next uint32) { return 0, 0 },
 	})
 }
 
@@ -73,7 +71,8 @@ func (g *Group) segment(hop int) int {
 	return ((int(g.cfg.Rank)-hop)%n + n) % n
 }
 
-// run sends and receives at the same time: with bounded links, members that all sent first would wait for each other for ever.
+// run receives, and sends what has been received as far as there is room: at once, while it is in this core's cache. What there is no room for is sent by another
+// goroutine: with bounded links, members that all sent first would wait for each other for ever.
 func (g *Group) run(ctx context.Context, r round) error {
 	if !g.busy.CompareAndSwap(false, true) {
 		return ErrBusy
@@ -82,15 +81,10 @@ func (g *Group) run(ctx context.Context, r round) error {
 	if err := g.Err(); err != nil || g.cfg.Size == 1 {
 		return err
 	}
-	received := 0
-	for hop := range r.hops {
-		received += r.chunks(g.segment(hop + 1))
-	}
-	// One token for every chunk received: it may be sent on. There is room for all, so that receiving never waits for sending.
-	ready := make(chan struct{}, received)
+	o := newOutgoing(g, &r)
 	sent := make(chan bool)
-	go func() { sent <- g.sendAll(ctx, r, ready) }()
-	ok := g.receiveAll(ctx, r, ready)
+	go func() { sent <- o.sendAll(ctx) }()
+	ok := g.receiveAll(ctx, &r, o)
 	// Either side's failure ended the group, and with it the other side's wait.
 	if !<-sent || !ok {
 		return g.Err()
@@ -98,33 +92,7 @@ func (g *Group) run(ctx context.Context, r round) error {
 	return nil
 }
 
-func (g *Group) sendAll(ctx context.Context, r round, ready <-chan struct{}) bool {
-	var scratch [TagBytes]byte
-	for hop := range r.hops {
-		segment := g.segment(hop)
-		for c := range r.chunks(segment) {
-			if hop > 0 {
-				select {
-				case <-ready:
-				case <-g.done:
-					return false
-				}
-			}
-			f := Frame{Tag: r.tag, Payload: Payload{r.out(segment, c)}}
-			f.Tag.Hop, f.Tag.Chunk = uint32(hop), uint32(c)
-			f.CRC = checksum(scratch[:0], &f)
-			if err := g.next.send(ctx, &f); err != nil {
-				g.failed(ctx, g.next, err)
-				return false
-			}
-			g.cfg.Beat.Add(1)
-		}
-	}
-	return true
-}
-
-func (g *Group) receiveAll(ctx context.Context, r round, ready chan<- struct{}) bool {
-	var scratch [TagBytes]byte
+func (g *Group) receiveAll(ctx context.Context, r *round, o *outgoing) bool {
 	for hop := range r.hops {
 		segment := g.segment(hop + 1)
 		for c := range r.chunks(segment) {
@@ -135,16 +103,25 @@ func (g *Group) receiveAll(ctx context.Context, r round, ready chan<- struct{}) 
 			}
 			due := r.tag
 			due.Hop, due.Chunk = uint32(hop), uint32(c)
-			if err := verify(scratch[:0], f, due, len(r.out(segment, c))); err != nil {
+			next, err := take(f, due, len(r.out(segment, c)), func() (sum, next uint32) { return r.in(hop, segment, c, f.Payload) })
+			if err != nil {
 				g.end(blame(g.prev, "refused a frame", err))
 				return false
 			}
-			r.in(hop, segment, c, f.Payload)
 			g.cfg.Beat.Add(1)
-			ready <- struct{}{}
+			o.pass(ctx, next)
 		}
 	}
 	return true
+}
+
+// take lets in have the payload of a frame that is due, and checks it on the way.
+func take(f *Frame, due Tag, length int, in func() (sum, next uint32)) (next uint32, err error) {
+	if f.Tag != due || f.Payload.Len() != length {
+		return 0, f.Check(due, length)
+	}
+	sum, next := in()
+	return next, f.intact(sum, due)
 }
 
 // failed ends the group because a call on the link to n did not succeed. If it was the caller who gave up, nobody is to blame but whom the cause of that names.
@@ -158,26 +135,4 @@ func (g *Group) failed(ctx context.Context, n *neighbour, err error) {
 		return
 	}
 	g.end(g.linkFault(n, err))
-}
-
-func checksum(scratch []byte, f *Frame) uint32 {
-	crc := crc32.Checksum(f.Tag.Append(scratch), castagnoli)
-	for _, piece := range f.Payload {
-		crc = crc32.Update(crc, castagnoli, piece)
-	}
-	return crc
-}
-
-// verify looks at the checksum first: nothing else of a corrupted frame means anything.
-func verify(scratch []byte, f *Frame, due Tag, length int) error {
-	if crc := checksum(scratch, f); crc != f.CRC {
-		return fmt.Errorf("frame due as %s is corrupted: CRC32C %08x, want %08x", due, crc, f.CRC)
-	}
-	if f.Tag != due {
-		return fmt.Errorf("frame of %s: want %s", f.Tag, due)
-	}
-	if n := f.Payload.Len(); n != length {
-		return fmt.Errorf("frame of %s has %d bytes: want %d", f.Tag, n, length)
-	}
-	return nil
 }

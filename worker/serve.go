@@ -80,9 +80,7 @@ func (s *stateServer) send(ctx context.Context, l allreduce.Link, req *rpcpb.Fet
 }
 
 func sendFrame(ctx context.Context, l allreduce.Link, tag allreduce.Tag, payload []byte) error {
-	f := allreduce.Frame{Tag: tag, Payload: allreduce.Payload{payload}}
-	f.Seal()
-	return l.Send(ctx, &f)
+	return l.Send(ctx, &allreduce.Frame{Tag: tag, Payload: allreduce.Payload{payload}})
 }
 
 func sendMessage(ctx context.Context, l allreduce.Link, tag allreduce.Tag, m proto.Message) error {

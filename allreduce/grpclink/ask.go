@@ -24,7 +24,7 @@ func Ask(ctx context.Context, conn *grpc.ClientConn, method string) (allreduce.L
 		cancel()
 		return nil, fmt.Errorf("open link to %s: %w", conn.Target(), err)
 	}
-	l.from = memory
+	l.from = queueOf(memory)
 	go func() {
 		defer cancel()
 		l.serve()
@@ -36,7 +36,7 @@ func Ask(ctx context.Context, conn *grpc.ClientConn, method string) (allreduce.L
 func (s *Server) Answer(st grpc.ServerStream, do func(context.Context, allreduce.Link) error) error {
 	l := newLink(st, pathOf(st.Context()))
 	accepted := metadata.Pairs(keyVersion, version)
-	if l.to = s.shared(st.Context(), toWrite); l.to != nil {
+	if l.to = queueOf(s.shared(st.Context(), toWrite)); l.to != nil {
 		accepted.Set(keyMemory, memoryShared)
 	}
 	if err := st.SendHeader(accepted); err != nil {

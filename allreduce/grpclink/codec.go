@@ -18,13 +18,13 @@ const (
 	kindCredit = 2 // value: frames that may be sent beyond those before
 	kindBeat   = 3 // value: beat counter
 	kindEnd    = 4 // value 0, cause
-	kindShared = 5 // frameHeader alone, with the slot of shared memory in which the payload is
+	kindRouse  = 5 // value 0: look at the shared memory
 )
 
 const (
 	valueHeader = 16 // kind, 7 bytes of 0, value
-	frameHeader = 59 // kind, 3 bytes of 0, CRC, tag, length of the payload, slot u32, 7 bytes of 0: with gRPC's 5, the payload begins at a multiple of 64
-	frameFields = 52 // of them those that say something
+	frameHeader = 59 // kind, 3 bytes of 0, CRC, tag, length of the payload, 11 bytes of 0: with gRPC's 5, the payload begins at a multiple of 64
+	frameFields = 48 // of them those that say something
 )
 
 // message is what crosses a stream: the codec knows it beside protobuf.
@@ -34,8 +34,7 @@ type message struct {
 	kind  byte // received
 	value uint64
 	cause []byte
-	frame *received // filled in if the kind is kindFrame or kindShared
-	from  *memory   // where payloads of kindShared are
+	frame *received // filled in if the kind is kindFrame
 }
 
 // received is a frame whose payload lies where gRPC read it to.
@@ -58,30 +57,33 @@ func valueMessage(kind byte, value uint64, cause []byte) *message {
 	return &message{out: mem.SliceBuffer(append(b, cause...))}
 }
 
+// rouseMessage is always the same.
+var rouseMessage = valueMessage(kindRouse, 0, nil)
+
 // frameMessage copies the frame, the only copy on this side, into a buffer that gRPC gives back to the pool once it is written.
 func frameMessage(f *allreduce.Frame) *message {
-	n := f.Payload.Len()
-	buf := buffers.Get(frameHeader + n)
-	b := appendHeader((*buf)[:0], kindFrame, f, n, 0)
-	for _, piece := range f.Payload {
-		b = append(b, piece...)
-	}
-	*buf = b
+	buf := buffers.Get(frameHeader + f.Payload.Len())
+	f.CopyTo((*buf)[frameHeader:])
+	putHeader(*buf, f)
 	return &message{out: mem.NewBuffer(buf, buffers)}
 }
 
-// sharedMessage says where the frame's payload is.
-func sharedMessage(f *allreduce.Frame, slot int) *message {
-	return &message{out: mem.SliceBuffer(appendHeader(make([]byte, 0, frameHeader), kindShared, f, f.Payload.Len(), slot))}
+// putHeader writes the header of a frame that is sealed.
+func putHeader(b []byte, f *allreduce.Frame) {
+	clear(b[:frameHeader])
+	b[0] = kindFrame
+	binary.LittleEndian.PutUint32(b[4:], f.CRC)
+	f.Tag.Append(b[8:8])
+	binary.LittleEndian.PutUint32(b[44:], uint32(f.Payload.Len()))
 }
 
-func appendHeader(b []byte, kind byte, f *allreduce.Frame, n, slot int) []byte {
-	b = append(b, kind, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint32(b, f.CRC)
-	b = f.Tag.Append(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(n))
-	b = binary.LittleEndian.AppendUint32(b, uint32(slot))
-	return append(b, make([]byte, frameHeader-frameFields)...)
+// parseHeader is its inverse, and returns how long the payload is.
+func (r *received) parseHeader(b []byte) (payload int, err error) {
+	r.CRC, r.Tag = binary.LittleEndian.Uint32(b[4:]), allreduce.ParseTag(b[8:])
+	if payload = int(binary.LittleEndian.Uint32(b[44:])); payload > allreduce.MaxPayload {
+		err = fmt.Errorf("%w: payload of %d bytes, at most %d", errMessage, payload, allreduce.MaxPayload)
+	}
+	return payload, err
 }
 
 var errMessage = errors.New("ring message cannot be read")
@@ -99,9 +101,7 @@ func (m *message) parse(data mem.BufferSlice) error {
 	switch m.kind {
 	case kindFrame:
 		return m.frame.parse(data, size)
-	case kindShared:
-		return m.frame.parseShared(head, m.from)
-	case kindCredit, kindBeat:
+	case kindCredit, kindBeat, kindRouse:
 		return nil
 	case kindEnd:
 		m.cause = data.Materialize()[valueHeader:]
@@ -110,30 +110,18 @@ func (m *message) parse(data mem.BufferSlice) error {
 	return fmt.Errorf("%w: kind %d", errMessage, m.kind)
 }
 
-// parseShared finds the payload in memory that it shares with the peer.
-func (r *received) parseShared(head []byte, from *memory) error {
-	if len(head) != frameHeader || from == nil {
-		return fmt.Errorf("%w: shared frame of %d bytes, want %d, and shared memory", errMessage, len(head), frameHeader)
-	}
-	n, slot := binary.LittleEndian.Uint32(head[44:]), binary.LittleEndian.Uint32(head[48:])
-	if n > allreduce.MaxPayload || slot >= window {
-		return fmt.Errorf("%w: payload of %d bytes in slot %d, at most %d in %d slots", errMessage, n, slot, allreduce.MaxPayload, window)
-	}
-	r.CRC, r.Tag = binary.LittleEndian.Uint32(head[4:]), allreduce.ParseTag(head[8:])
-	r.Payload = append(r.Payload, from.slot(int(slot))[:n])
-	return nil
-}
-
 // parse keeps the buffers, the first of which holds all of the header.
 func (r *received) parse(data mem.BufferSlice, size int) error {
 	if size < frameHeader {
 		return fmt.Errorf("%w: frame of %d bytes, want at least %d", errMessage, size, frameHeader)
 	}
-	head := data[0].ReadOnlyData()
-	if n := int(binary.LittleEndian.Uint32(head[44:])); n != size-frameHeader || n > allreduce.MaxPayload {
-		return fmt.Errorf("%w: payload of %d bytes in a message of %d, at most %d", errMessage, n, size, allreduce.MaxPayload)
+	n, err := r.parseHeader(data[0].ReadOnlyData())
+	if err != nil {
+		return err
 	}
-	r.CRC, r.Tag = binary.LittleEndian.Uint32(head[4:]), allreduce.ParseTag(head[8:])
+	if n != size-frameHeader {
+		return fmt.Errorf("%w: payload of %d bytes in a message of %d", errMessage, n, size)
+	}
 	data.Ref()
 	r.data = append(r.data[:0], data...)
 	for i, b := range data {

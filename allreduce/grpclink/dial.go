@@ -24,7 +24,7 @@ const (
 	keyRank       = "ringleader-rank"
 	keyMemory     = "ringleader-memory" // name of memory to share; in the header that accepts: "shared"
 
-	version = "2"
+	version = "3"
 )
 
 // Hello says which link of which generation a stream is.
@@ -89,7 +89,7 @@ func Dial(ctx context.Context, conn *grpc.ClientConn, h Hello) (allreduce.Link, 
 		}
 		return nil, fmt.Errorf("dial %s at %s: %w", h, conn.Target(), err)
 	}
-	l.to = memory
+	l.to = queueOf(memory)
 	go func() {
 		defer cancel()
 		l.serve()

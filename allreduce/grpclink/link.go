@@ -27,10 +27,10 @@ type stream interface {
 // link is one end; both are alike. Three goroutines serve it: read, write, and serve, which on the server is the handler's.
 type link struct {
 	stream stream
-	path   string  // unix or tcp, as far as the transport says
-	to     *memory // where payloads go instead of the stream; nil: nowhere
-	from   *memory // where the peer's payloads are that are not in the stream
-	sent   int     // frames so far
+	path   string        // unix or tcp, as far as the transport says
+	to     *queue        // what frames are sent through instead of the stream; nil: nothing
+	from   *queue        // what frames come through that are not in the stream
+	roused chan struct{} // the peer has moved its counter in shared memory
 
 	credit chan struct{}  // one for every frame that may be sent
 	outbox chan *message  // frames for write; has room for the whole window
@@ -38,6 +38,7 @@ type link struct {
 	spare  chan *received // frames for read to use again
 	held   *received      // what Recv returned last
 
+	writing sync.Mutex    // sending of the stream
 	wake    chan struct{} // there is a beat or credit to send
 	owed    atomic.Uint64 // credit not yet granted to the peer
 	beatOut atomic.Uint64
@@ -60,6 +61,7 @@ func newLink(s stream, path string) *link {
 	l := &link{
 		path:    path,
 		stream:  s,
+		roused:  make(chan struct{}, 1),
 		credit:  make(chan struct{}, window),
 		outbox:  make(chan *message, window),
 		inbox:   make(chan *received, window),
@@ -84,6 +86,9 @@ func (l *link) Send(ctx context.Context, f *allreduce.Frame) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
+	if l.to != nil {
+		return l.put(ctx, f)
+	}
 	select {
 	case <-l.credit:
 	case <-ctx.Done():
@@ -92,13 +97,24 @@ func (l *link) Send(ctx context.Context, f *allreduce.Frame) error {
 		return l.Err()
 	}
 	// Never waits: credit is room.
-	l.outbox <- l.message(f)
+	l.outbox <- frameMessage(f)
 	return nil
+}
+
+// Room implements allreduce.Link.
+func (l *link) Room() bool {
+	if l.to != nil {
+		return l.to.room()
+	}
+	return len(l.credit) > 0
 }
 
 // Recv implements allreduce.Link.
 func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 	l.recycle()
+	if l.from != nil {
+		return l.fetch(ctx)
+	}
 	if l.Err() != nil {
 		return l.rest()
 	}
@@ -112,23 +128,13 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 	}
 }
 
-// message puts the payload where the peer finds it. Credit means that the slot is free.
-func (l *link) message(f *allreduce.Frame) *message {
-	if l.to == nil {
-		return frameMessage(f)
-	}
-	slot := l.sent % window
-	l.sent++
-	to := l.to.slot(slot)
-	for _, piece := range f.Payload {
-		to = to[copy(to, piece):]
-	}
-	return sharedMessage(f, slot)
-}
-
 // recycle gives back the frame that the last Recv returned, and grants credit for another one in its place.
 func (l *link) recycle() {
-	if l.held != nil {
+	switch {
+	case l.held == nil:
+	case l.from != nil:
+		l.free()
+	default:
 		l.held.release()
 		l.owed.Add(1)
 		l.signal()
@@ -140,18 +146,23 @@ func (l *link) recycle() {
 	}
 }
 
-// rest is what Recv returns after the end: after the peer's planned end first what it sent before.
+// rest is what Recv returns after the end.
 func (l *link) rest() (*allreduce.Frame, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.mine && errors.Is(l.err, allreduce.ErrPlanned) {
+	if l.delivers() {
 		select {
 		case l.held = <-l.inbox:
 			return &l.held.Frame, nil
 		default:
 		}
 	}
-	return nil, l.err
+	return nil, l.Err()
+}
+
+// delivers tells whether what has come is still received: not after an end, unless that was the peer's and planned.
+func (l *link) delivers() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil || !l.mine && errors.Is(l.err, allreduce.ErrPlanned)
 }
 
 // SendBeat implements allreduce.Link.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -15,30 +17,58 @@ import (
 )
 
 // memory is what the two ends of a link share if they are on one machine: a slot for each frame of the window, which one end writes and the
-// other reads: in a ring the dialler writes, elsewhere it reads. A frame of the stream then only says in which slot its payload is.
+// other reads: in a ring the dialler writes, elsewhere it reads; and a board on which both say how far they are (queue.go).
 //
 // It is unmapped when nobody refers to it any more, and not when the link ends: somebody may still be reading.
-type memory struct{ all []byte }
+type memory struct {
+	*board
+	payloads []byte
+	mapped   [2][]byte // the pages of both
+}
+
+// board begins the memory. Both ends write to it, each to counters of its own.
+type board struct {
+	sent  counter // frames that are there, by the end that writes
+	taken counter // of them those whose slot is free again, by the end that reads
+	heads [window][64]byte
+	nonce [nonceBytes]byte
+}
+
+// counter is alone in its line of a cache: what one end writes does not hold up the other.
+type counter struct {
+	n      atomic.Uint64
+	awaits atomic.Uint32 // the other end waits for the next one, and wants to be roused
+	_      [64 - 12]byte
+}
 
 const (
 	nonceBytes  = 16
-	memoryBytes = window*allreduce.MaxPayload + nonceBytes
+	boardBytes  = 64 << 10 // pages, of any size that systems have
+	memoryBytes = boardBytes + window*allreduce.MaxPayload
 	seals       = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW // a file that shrank under a reader would kill it
 )
 
 func (m *memory) slot(i int) []byte {
-	return m.all[i*allreduce.MaxPayload : (i+1)*allreduce.MaxPayload : (i+1)*allreduce.MaxPayload]
+	return m.payloads[i*allreduce.MaxPayload : (i+1)*allreduce.MaxPayload : (i+1)*allreduce.MaxPayload]
 }
 
+// mapMemory maps payloads to be read, or written as well.
 func mapMemory(fd, protection int) (*memory, error) {
-	all, err := unix.Mmap(fd, 0, memoryBytes, protection, unix.MAP_SHARED)
-	if err != nil {
+	m := new(memory)
+	var err error
+	if m.mapped[0], err = unix.Mmap(fd, 0, boardBytes, toWrite, unix.MAP_SHARED); err != nil {
 		return nil, err
 	}
-	m := &memory{all}
-	runtime.AddCleanup(m, func(all []byte) { _ = unix.Munmap(all) }, all) // it has no way to fail
+	runtime.AddCleanup(m, unmap, m.mapped[0])
+	if m.mapped[1], err = unix.Mmap(fd, boardBytes, memoryBytes-boardBytes, protection, unix.MAP_SHARED); err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(m, unmap, m.mapped[1])
+	m.board, m.payloads = (*board)(unsafe.Pointer(unsafe.SliceData(m.mapped[0]))), m.mapped[1]
 	return m, nil
 }
+
+func unmap(pages []byte) { _ = unix.Munmap(pages) } // it has no way to fail
 
 // memoryName finds a memory on this machine: the process that made it, its descriptor there, and a secret that is in it, so that nothing else
 // can be taken for it.
@@ -87,12 +117,12 @@ func fillMemory(fd int, nonce []byte) (*memory, error) {
 	}
 	m, err := mapMemory(fd, toWrite)
 	if err == nil {
-		copy(m.all[len(m.all)-nonceBytes:], nonce)
+		copy(m.nonce[:], nonce)
 	}
 	return m, err
 }
 
-// What the end that opens a memory may do with it.
+// What an end may do with payloads.
 const (
 	toRead  = unix.PROT_READ
 	toWrite = unix.PROT_READ | unix.PROT_WRITE
@@ -100,11 +130,7 @@ const (
 
 // openMemory finds another process's memory. It fails if that is in another namespace, or of another user.
 func openMemory(name memoryName, protection int) (*memory, error) {
-	flag := os.O_RDONLY
-	if protection == toWrite {
-		flag = os.O_RDWR
-	}
-	file, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", name.pid, name.fd), flag, 0)
+	file, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", name.pid, name.fd), os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open shared memory: %w", err)
 	}
@@ -120,7 +146,7 @@ func openMemory(name memoryName, protection int) (*memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open shared memory: %w", err)
 	}
-	if !bytes.Equal(m.all[len(m.all)-nonceBytes:], name.nonce) {
+	if !bytes.Equal(m.nonce[:], name.nonce) {
 		return nil, errors.New("open shared memory: it is another's")
 	}
 	return m, nil

@@ -2,11 +2,11 @@ package grpclink
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"os"
 	"strings"
 	"testing"
-
-	"google.golang.org/grpc/mem"
 
 	"github.com/ringleader-dev/ringleader/allreduce"
 )
@@ -70,31 +70,32 @@ func TestOpenMemoryRefuses(t *testing.T) {
 	}
 }
 
-// TestSharedFrameRefused: a frame cannot point beyond the memory, or into memory that is not there.
+// TestSharedFrameRefused: a frame cannot reach beyond its slot, nor a peer send more than there is room for; what is refused ends the link.
 func TestSharedFrameRefused(t *testing.T) {
-	shared, file, _, err := newMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	f := &allreduce.Frame{Payload: allreduce.Payload{make([]byte, 100)}}
-	parse := func(m *message, from *memory) error {
-		got := message{frame: new(received), from: from}
-		return got.parse(mem.BufferSlice{m.out})
-	}
-	if err := parse(sharedMessage(f, window-1), shared); err != nil {
-		t.Errorf("good frame: %v", err)
-	}
-	for name, m := range map[string]*message{
-		"slot":   sharedMessage(f, window),
-		"length": {out: mem.SliceBuffer(appendHeader(nil, kindShared, f, allreduce.MaxPayload+1, 0))},
-		"size":   {out: mem.SliceBuffer(append(appendHeader(nil, kindShared, f, 1, 0), 0))},
+	for name, c := range map[string]struct {
+		sent   uint64
+		length int
+		want   error
+	}{
+		"good":   {1, 100, nil},
+		"length": {1, allreduce.MaxPayload + 1, errMessage},
+		"count":  {window + 1, 100, errCredit},
 	} {
-		if err := parse(m, shared); err == nil {
-			t.Errorf("frame with wrong %s was taken", name)
+		shared, file, _, err := newMemory()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := parse(sharedMessage(f, 0), nil); err == nil {
-		t.Error("frame in memory that is not shared was taken")
+		defer file.Close()
+		binary.LittleEndian.PutUint32(shared.heads[0][44:], uint32(c.length))
+		shared.sent.n.Store(c.sent)
+		l := newLink(nil, pathUnix)
+		l.from = queueOf(shared)
+		f, err := l.Recv(t.Context())
+		if !errors.Is(err, c.want) || !errors.Is(l.Err(), c.want) {
+			t.Errorf("%s: %v, link %v, want %v", name, err, l.Err(), c.want)
+		}
+		if c.want == nil && f.Payload.Len() != c.length {
+			t.Errorf("%s: payload of %d bytes, want %d", name, f.Payload.Len(), c.length)
+		}
 	}
 }

@@ -13,7 +13,7 @@ var errCredit = errors.New("peer does not keep to its credit")
 func (l *link) readAll() {
 	defer close(l.read)
 	for {
-		m := message{frame: l.spareFrame(), from: l.from}
+		m := message{frame: l.spareFrame()}
 		if err := l.stream.RecvMsg(&m); err != nil {
 			l.end(fmt.Errorf("receive from peer: %w", err), false)
 			return
@@ -32,7 +32,7 @@ func (l *link) readAll() {
 // take reports whether there was room for the message.
 func (l *link) take(m *message) bool {
 	switch m.kind {
-	case kindFrame, kindShared:
+	case kindFrame:
 		select {
 		case l.inbox <- m.frame:
 		default:
@@ -49,6 +49,12 @@ func (l *link) take(m *message) bool {
 		l.giveBack(m)
 	case kindBeat:
 		l.beatIn.Store(m.value)
+		l.giveBack(m)
+	case kindRouse:
+		select {
+		case l.roused <- struct{}{}:
+		default:
+		}
 		l.giveBack(m)
 	}
 	return true
@@ -71,7 +77,14 @@ func (l *link) giveBack(m *message) {
 	}
 }
 
-// writeAll is the only sender of the stream.
+// write is the only sender of the stream.
+func (l *link) write(m *message) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.stream.SendMsg(m)
+}
+
+// writeAll sends what nobody waits for.
 func (l *link) writeAll() {
 	defer close(l.written)
 	var beat uint64
@@ -81,7 +94,7 @@ func (l *link) writeAll() {
 		case <-l.wake:
 			err = l.writeSignals(&beat)
 		case m := <-l.outbox:
-			err = l.stream.SendMsg(m)
+			err = l.write(m)
 		case <-l.done:
 			l.writeEnd()
 			return
@@ -96,13 +109,13 @@ func (l *link) writeAll() {
 // writeSignals sends what has gathered since the last time.
 func (l *link) writeSignals(sent *uint64) error {
 	if n := l.owed.Swap(0); n > 0 {
-		if err := l.stream.SendMsg(valueMessage(kindCredit, n, nil)); err != nil {
+		if err := l.write(valueMessage(kindCredit, n, nil)); err != nil {
 			return err
 		}
 	}
 	if beat := l.beatOut.Load(); beat != *sent {
 		*sent = beat
-		return l.stream.SendMsg(valueMessage(kindBeat, beat, nil))
+		return l.write(valueMessage(kindBeat, beat, nil))
 	}
 	return nil
 }
@@ -116,10 +129,10 @@ func (l *link) writeEnd() {
 		return
 	}
 	for errors.Is(err, allreduce.ErrPlanned) && len(l.outbox) > 0 {
-		if l.stream.SendMsg(<-l.outbox) != nil {
+		if l.write(<-l.outbox) != nil {
 			return
 		}
 	}
 	// A stream that fails now has ended for the peer too.
-	_ = l.stream.SendMsg(valueMessage(kindEnd, 0, allreduce.MarshalCause(err)))
+	_ = l.write(valueMessage(kindEnd, 0, allreduce.MarshalCause(err)))
 }

@@ -138,7 +138,7 @@ func (s *Server) Ring(st grpc.BidiStreamingServer[rpcpb.RingRequest, rpcpb.RingR
 	}
 	o := &offer{link: newLink(st, pathOf(st.Context())), settled: make(chan error, 1)}
 	accepted := metadata.Pairs(keyVersion, version)
-	if o.link.from = s.shared(st.Context(), toRead); o.link.from != nil {
+	if o.link.from = queueOf(s.shared(st.Context(), toRead)); o.link.from != nil {
 		accepted.Set(keyMemory, memoryShared)
 	}
 	if err := s.offer(h, o); err != nil {

@@ -3,6 +3,7 @@ package memlink
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -77,13 +78,14 @@ func (l *Link) copy(f *allreduce.Frame) *allreduce.Frame {
 	default:
 		frame = &allreduce.Frame{Payload: allreduce.Payload{nil}}
 	}
-	all := frame.Payload[0][:0]
-	for _, piece := range f.Payload {
-		all = append(all, piece...)
-	}
-	frame.Tag, frame.Payload[0], frame.CRC = f.Tag, all, f.CRC
+	frame.Payload[0] = slices.Grow(frame.Payload[0][:0], f.Payload.Len())[:f.Payload.Len()]
+	f.CopyTo(frame.Payload[0])
+	frame.Tag, frame.CRC = f.Tag, f.CRC
 	return frame
 }
+
+// Room implements allreduce.Link.
+func (l *Link) Room() bool { return !l.isFrozen() && len(l.peer.in) < depth }
 
 // Recv implements allreduce.Link.
 func (l *Link) Recv(ctx context.Context) (*allreduce.Frame, error) {
