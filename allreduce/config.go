@@ -31,7 +31,7 @@ func DefaultConfig() Config {
 		Size:       1,
 		Hang:       2 * time.Second,
 		Assemble:   30 * time.Second,
-		ChunkBytes: 256 << 10,
+		ChunkBytes: 512 << 10,
 		Beat:       new(atomic.Uint64),
 	}
 }

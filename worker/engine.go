@@ -64,7 +64,9 @@ type EngineConfig struct {
 const noState ringleader.Step = -1
 
 // OpenEngine reserves the memory of the state and the lanes. There is no state yet.
-func OpenEngine(cfg EngineConfig) (*Engine, error) { return openEngine(cfg, Bucket(cfg.Model.Size())) }
+func OpenEngine(cfg EngineConfig) (*Engine, error) {
+	return openEngine(cfg, Bucket(cfg.Model.Size(), wordBytes(cfg.What.Reduction)))
+}
 
 // openEngine: buckets are whole blocks of exponents.
 func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {

@@ -18,10 +18,10 @@ import (
 	"github.com/ringleader-dev/ringleader/model"
 )
 
-// Bucket is how many of a gradient's n elements the ring sums at a time: few enough that the first travel while the last are computed, enough to fill the
-// pipe, and, for exponents, whole blocks. No bit of an exact sum depends on it.
-func Bucket(n int) int {
-	return min(max(exact.Blocks(n/16)*exact.BlockElements, 1<<18), 1<<20)
+// Bucket is how many of a gradient's n elements, which travel in words of so many bytes, the ring sums at a time: few enough that the first travel while the last are
+// computed, enough to fill the pipe (2 MiB), and, for exponents, whole blocks. No bit of an exact sum depends on it.
+func Bucket(n, wordBytes int) int {
+	return min(max(exact.Blocks(n/16)*exact.BlockElements, 2<<20/wordBytes), 1<<20)
 }
 
 // The numbers of the sums that carry no gradient. Rounds of settling count on from theirs.

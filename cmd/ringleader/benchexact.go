@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -18,9 +19,10 @@ const ahead = 3
 // exactCodec sums floats as words. Buckets are as many elements as the ring sums at a time in training; one thread converts them, beside the ring.
 type exactCodec[W device.Number] struct {
 	*vector
-	bad   device.I64
-	words [ahead]device.Buf[W] // of the buckets under way
-	host  [ahead][]W           // the same, as the ring sees it
+	bad    device.I64
+	bucket int                  // elements
+	words  [ahead]device.Buf[W] // of the buckets under way
+	host   [ahead][]W           // the same, as the ring sees it
 
 	to    func(acc device.Buf[W], lo, hi int)
 	from  func(acc device.Buf[W], lo, hi int)
@@ -34,12 +36,13 @@ func openExact[W device.Number](n int) (c *exactCodec[W], err error) {
 	if c.vector, err = openVector(n); err != nil {
 		return nil, err
 	}
+	c.bucket = min(n, worker.Bucket(n, int(unsafe.Sizeof(*new(W)))))
 	if c.bad, err = device.Alloc[int64](c.dev, 3); err != nil {
 		c.close()
 		return nil, err
 	}
 	for i := range c.words {
-		if c.words[i], err = device.Alloc[W](c.dev, min(n, worker.Bucket(n))); err != nil {
+		if c.words[i], err = device.Alloc[W](c.dev, c.bucket); err != nil {
 			c.close()
 			return nil, err
 		}
@@ -51,7 +54,7 @@ func openExact[W device.Number](n int) (c *exactCodec[W], err error) {
 func (c *exactCodec[W]) bound(size int) float64 { return c.worst(size) }
 
 func (c *exactCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
-	bucket := worker.Bucket(c.x.N)
+	bucket := c.bucket
 	p := allreduce.Pipeline{
 		Buckets: (c.x.N + bucket - 1) / bucket,
 		Ahead:   ahead,
