@@ -23,6 +23,7 @@ func Run(t *testing.T, newPair func(t *testing.T) (a, b allreduce.Link)) {
 	}{
 		{"Order", testOrder},
 		{"Bounded", testBounded},
+		{"Room", testRoom},
 		{"ContextEndsRecv", testContextEndsRecv},
 		{"PlannedCloseDelivers", testPlannedCloseDelivers},
 		{"PlannedCloseEndsSend", testPlannedCloseEndsSend},
@@ -144,6 +145,31 @@ func testBounded(t *testing.T, a, b allreduce.Link) {
 	}
 	if f, err := b.Recv(t.Context()); err != nil || f.Tag != frame(n, nil).Tag {
 		t.Fatalf("receive after a send was given up: %v, %v", f, err)
+	}
+}
+
+// testRoom: where there is room, Send does not wait, and there is some again when frames have been received.
+func testRoom(t *testing.T, a, b allreduce.Link) {
+	for range 3 {
+		n := 0
+		for ; a.Room(); n++ {
+			if n == 4096 {
+				t.Fatalf("link has room for more than %d frames that nobody received", n)
+			}
+			if err := a.Send(t.Context(), frame(n, nil)); err != nil {
+				t.Fatalf("send: %v", err)
+			}
+		}
+		sent := make(chan error, 1)
+		go func() { sent <- a.Send(t.Context(), frame(n, nil)) }() // waits for room, which comes with what is received
+		for i := range n + 1 {
+			if f, err := b.Recv(t.Context()); err != nil || f.Tag != frame(i, nil).Tag {
+				t.Fatalf("receive frame %d: %v, %v", i, f, err)
+			}
+		}
+		if err := <-sent; err != nil {
+			t.Fatalf("send when there is room again: %v", err)
+		}
 	}
 }
 
