@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/ringleader-dev/ringleader/internal/parquetfile"
 )
 
 // table reads the leaf columns of one Parquet file whatever they are nested in: engines differ in how they call the levels
@@ -23,45 +24,11 @@ func openTable(name string, f *os.File) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if err := checkFooter(f, info.Size()); err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	t := &table{name: name}
-	err = shielded(func() (err error) {
-		t.file, err = parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
-		return err
-	})
+	file, err := parquetfile.Open(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	return t, nil
-}
-
-// checkFooter compares the footer's length with the file's: the library asks for the memory before it looks.
-func checkFooter(f io.ReaderAt, size int64) error {
-	const ends = 12 // "PAR1" at both, and the length
-	var tail [8]byte
-	if size < ends {
-		return fmt.Errorf("%d bytes: no Parquet file", size)
-	}
-	if _, err := f.ReadAt(tail[:], size-int64(len(tail))); err != nil {
-		return err
-	}
-	if n := int64(binary.LittleEndian.Uint32(tail[:])); n > size-ends {
-		return fmt.Errorf("footer of %d bytes in a file of %d: the file is cut off, or no Parquet", n, size)
-	}
-	return nil
-}
-
-// shielded calls into the Parquet library, which panics where a malformed file leads it to places that are not there. Only that library and what it
-// hands values to runs within.
-func shielded(f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the file is malformed: %v", r)
-		}
-	}()
-	return f()
+	return &table{name, file}, nil
 }
 
 // leaf is one column of a table: a list column has one level of repetition, a plain one none.
@@ -132,7 +99,7 @@ type cell func(row int, v parquet.Value) error
 
 // each walks the values of one row group and returns the number of rows.
 func (c *leaf) each(group parquet.RowGroup, f cell) (rows int, err error) {
-	err = shielded(func() (err error) {
+	err = parquetfile.Shielded(func() (err error) {
 		pages := group.ColumnChunks()[c.ColumnIndex].Pages()
 		defer func() { err = errors.Join(err, pages.Close()) }()
 		rows, err = c.pages(pages, f)

@@ -54,7 +54,7 @@ func fetch(ctx context.Context, store checkpoints.Store, name, sum string, dim i
 	if have := sha256.Sum256(file); hex.EncodeToString(have[:]) != sum {
 		return nil, 0, fmt.Errorf("%s: %w: its SHA-256 is %x, want %s", name, checkpoints.ErrCorrupt, have, sum)
 	}
-	p, err := readPart(file, dim)
+	p, err := readPart(name, file, dim)
 	return p, int64(len(file)), err
 }
 

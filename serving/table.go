@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
+	"github.com/ringleader-dev/ringleader/internal/parquetfile"
 )
 
 // groupRows bounds a row group: readers take one into memory as a whole.
@@ -25,12 +26,19 @@ func (float16) LogicalType() *format.LogicalType {
 func (float16) String() string { return "FLOAT16" }
 
 var (
-	vectorList = parquet.List(parquet.Leaf(float16{parquet.FixedLenByteArrayType(2)}))
-	userTable  = parquet.NewSchema("users", parquet.Group{
-		"user": parquet.String(), "as_of_ms": parquet.Int(64), "input_hash": parquet.Uint(64), "vector": vectorList,
-	})
-	itemTable = parquet.NewSchema("items", parquet.Group{"item": parquet.String(), "vector": vectorList})
+	half      = parquet.FixedLenByteArrayType(2)
+	userTable = usersOf(float16{half})
+	userRead  = usersOf(half) // userTable as the library reads it: it takes a FLOAT16 for its bytes
+	itemTable = parquet.NewSchema("items", parquet.Group{"item": parquet.String(), "vector": vectorOf(float16{half})})
 )
+
+func usersOf(element parquet.Type) *parquet.Schema {
+	return parquet.NewSchema("users", parquet.Group{
+		"user": parquet.String(), "as_of_ms": parquet.Int(64), "input_hash": parquet.Uint(64), "vector": vectorOf(element),
+	})
+}
+
+func vectorOf(element parquet.Type) parquet.Node { return parquet.List(parquet.Leaf(element)) }
 
 // Columns are in the order of their names.
 const (
@@ -104,21 +112,28 @@ func (p *part) writeTo(w io.Writer) error {
 }
 
 // readPart reads what writeTo wrote, with vectors of dim lanes; anything else is checkpoints.ErrCorrupt.
-func readPart(file []byte, dim int) (*part, error) {
-	f, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", checkpoints.ErrCorrupt, err)
-	}
-	if n := len(f.Schema().Columns()); n != userColumns {
-		return nil, fmt.Errorf("%w: %d columns, want %d", checkpoints.ErrCorrupt, n, userColumns)
-	}
+func readPart(name string, file []byte, dim int) (*part, error) {
 	p := &part{dim: dim}
-	for _, group := range f.RowGroups() {
-		if err := p.readGroup(group); err != nil {
-			return nil, fmt.Errorf("%w: %w", checkpoints.ErrCorrupt, err)
-		}
+	if err := p.readFrom(file); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", name, checkpoints.ErrCorrupt, err)
 	}
 	return p, nil
+}
+
+func (p *part) readFrom(file []byte) error {
+	f, err := parquetfile.Open(bytes.NewReader(file), int64(len(file)), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return err
+	}
+	if have := f.Schema(); !parquet.EqualNodes(have, userRead) {
+		return fmt.Errorf("columns %v, or their types, are not those of users: %v", have.Columns(), userTable.Columns())
+	}
+	for _, group := range f.RowGroups() {
+		if err := parquetfile.Shielded(func() error { return p.readGroup(group) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *part) readGroup(group parquet.RowGroup) (err error) {
@@ -141,7 +156,7 @@ func (p *part) readGroup(group parquet.RowGroup) (err error) {
 }
 
 func (p *part) take(row parquet.Row) error {
-	if len(row) != userColumns-1+p.dim || row[userVector].Kind() != parquet.FixedLenByteArray || row[userID].Kind() != parquet.ByteArray {
+	if len(row) != userColumns-1+p.dim {
 		return fmt.Errorf("row %d has %d values: want %d, the last %d of a vector", len(p.ids), len(row), userColumns-1+p.dim, p.dim)
 	}
 	p.asOfMS = append(p.asOfMS, row[userAsOf].Int64())

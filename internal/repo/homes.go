@@ -23,7 +23,7 @@ var modules = map[string][]string{
 	"github.com/anishathalye/porcupine": {"coordinator"}, // in tests: is a history linearizable
 	"github.com/minio/minio-go/v7":      {"checkpoints/s3", "checkpoints/s3/miniotest"},
 	"github.com/johannesboyne/gofakes3": {"checkpoints/s3"},
-	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer", "serving"},
+	"github.com/parquet-go/parquet-go":  {"dataset", "dataset/synth", "dataset/importer", "serving", "internal/parquetfile"},
 	"github.com/duckdb/duckdb-go/v2":    {"dataset/importer"},
 	"gonum.org/v1/gonum":                {"dataset/importer/standin"},
 	"gorgonia.org/cu":                   {"device/cuda", "device/cuda/emulation/planted"},
