@@ -14,31 +14,31 @@ func LedgerHash(idHash uint64, step ringleader.Step) uint64 {
 }
 
 // Ledger is what the shard adds to the ledger at the step.
-func (s *Sampler) Ledger(step ringleader.Step, shard ringleader.Shard) uint64 {
-	return s.ledger(s.Users(nil, step, shard), step)
+func (s *Sampler) Ledger(step ringleader.Step, shard ringleader.Shard) (sum uint64) {
+	s.turns(step, shard, func(turns []turn) {
+		for _, t := range turns {
+			sum += LedgerHash(s.d.hash[t.user], step)
+		}
+	})
+	return sum
 }
 
 // LedgerOf is what the users of a batch add: equal to Ledger of its step and shard if the batch is what Batch made.
-func (s *Sampler) LedgerOf(b *Batch) uint64 { return s.ledger(b.User, b.Step) }
-
-func (s *Sampler) ledger(users []int32, step ringleader.Step) uint64 {
-	var sum uint64
-	for _, u := range users {
-		sum += LedgerHash(s.d.hash[u], step)
+func (s *Sampler) LedgerOf(b *Batch) (sum uint64) {
+	for _, u := range b.User {
+		sum += LedgerHash(s.d.hash[u], b.Step)
 	}
 	return sum
 }
 
 // Audit is the ledger of a state that has completed the given number of steps, computed anew from the data.
 func (s *Sampler) Audit(ctx context.Context, steps ringleader.Step) (ledger uint64, err error) {
-	var users []int32
 	for step := range steps {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		for shard := range s.shards {
-			users = s.Users(users[:0], step, ringleader.Shard(shard))
-			ledger += s.ledger(users, step)
+			ledger += s.Ledger(step, ringleader.Shard(shard))
 		}
 	}
 	return ledger, nil

@@ -37,16 +37,8 @@ type load struct{ step, tokens int }
 // blockUsers is about how many users are dealt at a time: their windows are drawn at once, and 1,024 of them take milliseconds.
 const blockUsers = 1024
 
-// Users appends the users that the shard contributes to the step.
-func (s *Sampler) Users(to []int32, step ringleader.Step, shard ringleader.Shard) []int32 {
-	for _, t := range s.turns(nil, step, shard) {
-		to = append(to, t.user)
-	}
-	return to
-}
-
-// turns appends the turns of the step.
-func (s *Sampler) turns(to []turn, step ringleader.Step, shard ringleader.Shard) []turn {
+// turns shows the turns of the step. They stay as long as show runs, and others who want the shard's wait for it.
+func (s *Sampler) turns(step ringleader.Step, shard ringleader.Shard, show func([]turn)) {
 	epoch, k, per := int64(step)/s.perEpoch, int(int64(step)%s.perEpoch), s.w.UsersPerShard
 	mine, o := s.shards[shard], &s.orders[shard]
 	o.mu.Lock()
@@ -67,7 +59,7 @@ func (s *Sampler) turns(to []turn, step ringleader.Step, shard ringleader.Shard)
 		o.from = from
 	}
 	at := min((k-from)*per, len(o.turns))
-	return append(to, o.turns[at:min(at+per, len(o.turns))]...)
+	show(o.turns[at:min(at+per, len(o.turns))])
 }
 
 // draw draws the windows of users in places: each ends at one of the valid ends, uniformly. The draw counts from the oldest.

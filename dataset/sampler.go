@@ -135,7 +135,7 @@ func (s *Sampler) Eligible(shard ringleader.Shard) []int32 { return s.shards[sha
 func (s *Sampler) Batch(b *Batch, step ringleader.Step, shard ringleader.Shard) {
 	b.reset()
 	b.Step, b.Shard = step, shard
-	b.turns = s.turns(b.turns[:0], step, shard)
+	s.turns(step, shard, func(turns []turn) { b.turns = append(b.turns[:0], turns...) })
 	for _, t := range b.turns {
 		s.window(b, t)
 	}

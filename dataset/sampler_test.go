@@ -82,7 +82,12 @@ func TestAnEpochVisitsEveryUserOnce(t *testing.T) {
 		var users []int32
 		for k := range int(s.StepsPerEpoch()) {
 			for shard := range w.Shards {
-				users = s.Users(users[:0], stepOf(epoch*int(s.StepsPerEpoch())+k), shardOf(shard))
+				users = users[:0]
+				s.turns(stepOf(epoch*int(s.StepsPerEpoch())+k), shardOf(shard), func(turns []turn) {
+					for _, t := range turns {
+						users = append(users, t.user)
+					}
+				})
 				if full := k < int(s.StepsPerEpoch())-1; len(users) > w.UsersPerShard || full && len(users) != w.UsersPerShard {
 					t.Errorf("step %d, shard %d: %d users of %d", k, shard, len(users), w.UsersPerShard)
 				}
@@ -192,6 +197,18 @@ func TestBatchDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(3, run); n != 0 { // it runs once before it counts
 		t.Errorf("%g allocations, want none after the first run", n)
+	}
+}
+
+func TestAuditDoesNotAllocate(t *testing.T) {
+	s := sampler(t, randomDataset(6, 300), what(3, 8))
+	run := func() {
+		if _, err := s.Audit(t.Context(), ringleader.Step(2*s.StepsPerEpoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(3, run); n != 0 {
+		t.Errorf("%g allocations in %d steps of 3 shards, want none", n, 2*s.StepsPerEpoch())
 	}
 }
 
