@@ -169,10 +169,17 @@ def section(groups, facts):
     classes = sorted({r["class"] for r in every if "class" in r})
     lines = [f"Measured on {facts['date']}: {facts['machine']}; {facts['threads']} threads; {', '.join(programs)}; numerics class {', '.join(classes)}. "
              f"Medians of {facts['rounds']} interleaved rounds, in parentheses the range; load of the machine before the first: {facts['load']:.2f}."
-             + (f" Left out: {facts['skipped']}." if "skipped" in facts else ""), ""]
+             + (f" Left out: {'; '.join(facts['left_out'])}." if facts.get("left_out") else ""), ""]
     for title, runs in groups.items():
         lines += [f"### {title[0].upper() + title[1:]}", "", *table(title, runs), ""]
     return "\n".join(lines)
+
+
+def without(groups, pattern):
+    """The groups without the runs whose label matches, and the labels of those: as the page names them, not as the pattern does."""
+    skip = lambda run: re.search(pattern, run.label)
+    left_out = dict.fromkeys(run.label for runs in groups.values() for run in runs if skip(run))
+    return {title: [run for run in runs if not skip(run)] for title, runs in groups.items()}, list(left_out)
 
 
 def measure(o):
@@ -188,8 +195,7 @@ def measure(o):
             for size in [o.size] if o.size else SIZES:
                 groups[f"training on {meta['name']}, {size}"] = train_runs(o, data, size)
     if o.skip:
-        facts["skipped"] = o.skip
-        groups = {title: [run for run in runs if not re.search(o.skip, run.label)] for title, runs in groups.items()}
+        groups, facts["left_out"] = without(groups, o.skip)
     interleave(groups, o)
     keep(groups, facts, o)
     return groups, facts
