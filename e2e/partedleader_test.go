@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -24,10 +23,7 @@ import (
 // TestPartedLeader: the leader is cut off from the other coordinators, though neither from workers nor from clients. The gang goes on; another leads, and decides
 // what is asked meanwhile, once; the old one answers nothing until it is back, and then it counts again.
 func TestPartedLeader(t *testing.T) {
-	addrs, processes := startCoordinators(t, "--supervised", "--troubled")
-	tool, err := client.Dial(addrs, clusterToken, client.Options{})
-	noError(t, err)
-	defer tool.Close()
+	addrs, processes, tool := startCoordinators(t, "--supervised", "--troubled")
 	d := &daemons{T: t, dir: t.TempDir(), flags: []string{"--coordinators", strings.Join(addrs, ","), "--token-file", processes[addrs[0]].token}}
 	gang := []*talker{d.talker("w0"), d.talker("w1")}
 	text := jobFile(t, 90)
@@ -37,15 +33,8 @@ func TestPartedLeader(t *testing.T) {
 		w.await("step", 30)
 	}
 
-	info, err := tool.Cluster(t.Context())
-	noError(t, err)
-	old := info.LeaderAddress
-	conn, err := grpc.NewClient("passthrough:///"+old, clusterToken.DialOptions()...)
-	noError(t, err)
+	old, conn, direct := atLeader(t, tool, id)
 	defer conn.Close()
-	direct := rpcpb.NewCoordinatorServiceClient(conn)
-	_, err = direct.GetJob(t.Context(), &rpcpb.GetJobRequest{Id: id}) // the connection stands
-	noError(t, err)
 	part(t, processes, old, "part")
 
 	// A submission that the old leader may put into its log, and cannot commit.

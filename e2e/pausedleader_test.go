@@ -31,31 +31,14 @@ const clusterToken = rpcauth.Token("a token for this test only")
 // TestPausedLeader: a leader is stopped (SIGSTOP) while a worker hangs on it, and another leads. What was asked of it meanwhile lies in its socket, and
 // is read when it goes on, before it can have noticed anything: it answers nothing old, does nothing, and assigns nothing.
 func TestPausedLeader(t *testing.T) {
-	addrs, processes := startCoordinators(t)
-	tool, err := client.Dial(addrs, clusterToken, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tool.Close()
+	_, processes, tool := startCoordinators(t)
 	for round := range *pauses {
 		j, err := tool.Submit(t.Context(), &rpcpb.SubmitJobRequest{Spec: pausedSpec(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		control(t, tool, j.Id, rpcpb.JobAction_JOB_ACTION_PAUSE)
-		info, err := tool.Cluster(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		old := info.LeaderAddress
-		conn, err := grpc.NewClient("passthrough:///"+old, clusterToken.DialOptions()...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		direct := rpcpb.NewCoordinatorServiceClient(conn)
-		if _, err := direct.GetJob(t.Context(), &rpcpb.GetJobRequest{Id: j.Id}); err != nil { // the connection stands
-			t.Fatalf("round %d: the leader says %v", round, err)
-		}
+		old, conn, direct := atLeader(t, tool, j.Id)
 		told := attachTo(t, direct, fmt.Sprint("w", round))
 		signal(t, processes[old].Process, syscall.SIGSTOP)
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -99,6 +82,19 @@ func TestPausedLeader(t *testing.T) {
 			t.Errorf("round %d: the job is %v, %v; want it cancelled", round, got.GetState(), err)
 		}
 	}
+}
+
+// atLeader connects to the coordinator that leads, and to no other. It has answered what was asked of it about a job: the connection stands.
+func atLeader(t *testing.T, tool *client.Client, id string) (address string, conn *grpc.ClientConn, direct rpcpb.CoordinatorServiceClient) {
+	t.Helper()
+	info, err := tool.Cluster(t.Context())
+	noError(t, err)
+	conn, err = grpc.NewClient("passthrough:///"+info.LeaderAddress, clusterToken.DialOptions()...)
+	noError(t, err)
+	direct = rpcpb.NewCoordinatorServiceClient(conn)
+	_, err = direct.GetJob(t.Context(), &rpcpb.GetJobRequest{Id: id})
+	noError(t, err)
+	return info.LeaderAddress, conn, direct
 }
 
 // refused is empty for the errors of a coordinator that does not lead, or knows that the job is cancelled.
@@ -177,8 +173,8 @@ type node struct {
 	token string // file
 }
 
-// startCoordinators starts a cluster of three processes, with further flags if there are any, and returns them by address.
-func startCoordinators(t *testing.T, flags ...string) (addrs []string, processes map[string]*node) {
+// startCoordinators starts a cluster of three processes, with further flags if there are any, and returns them by address, with a client of them all.
+func startCoordinators(t *testing.T, flags ...string) (addrs []string, processes map[string]*node, tool *client.Client) {
 	t.Helper()
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
@@ -220,5 +216,8 @@ func startCoordinators(t *testing.T, flags ...string) (addrs []string, processes
 			}
 		})
 	}
-	return addrs, processes
+	tool, err := client.Dial(addrs, clusterToken, client.Options{})
+	noError(t, err)
+	t.Cleanup(func() { noError(t, tool.Close()) })
+	return addrs, processes, tool
 }
