@@ -39,10 +39,16 @@ func (e *Engine) NewTrailer(size int) *exact.Trailer {
 	return exact.NewTrailer(size, e.what.Shards, (e.model.Size()+e.bucket-1)/e.bucket)
 }
 
-// Begin begins a pass. wide says that Verify wanted it again; hashing keeps hashes of gradients, for Recompute to be compared with.
-func (e *Engine) Begin(wide, hashing bool) {
-	e.hashing = hashing
-	e.exponents.begin(e.lanes, wide)
+// Pass is what is special about a pass over a step's shards.
+type Pass struct {
+	Wide   bool // Verify wanted it again
+	Hashes bool // keep hashes of shards' gradients, for Recompute to be compared with
+}
+
+// Begin begins a pass.
+func (e *Engine) Begin(p Pass) {
+	e.hashing = p.Hashes
+	e.exponents.begin(e.lanes, p.Wide)
 	e.sum.begin()
 }
 

@@ -72,7 +72,7 @@ func (a *agent) warm(ctx context.Context, id ringleader.JobID, spec job.Spec) er
 		shards = append(shards, ringleader.Shard(s))
 	}
 	tr := r.NewTrailer(1)
-	r.Begin(false, false)
+	r.Begin(Pass{})
 	if err := r.Compute(ctx, tr, shards); err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ type member struct {
 func (m *member) step(ctx context.Context, tr *exact.Trailer) error {
 	for wide := false; ; wide = true {
 		tr.Reset()
-		m.Begin(wide, false)
+		m.Begin(Pass{Wide: wide})
 		early := make(chan error, 1)
 		go func() { early <- m.SumEarly(ctx, m.group) }()
 		err := m.Compute(ctx, tr, m.shards)

@@ -78,7 +78,7 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) 
 		}
 	}()
 	began := time.Now()
-	g.replica.Begin(wide, g.recomputes())
+	g.replica.Begin(Pass{Wide: wide, Hashes: g.recomputes()})
 	early := make(chan error, 1)
 	go func() { early <- g.sumEarly(ctx) }()
 	err := g.replica.Compute(ctx, tr, g.shards)

@@ -108,7 +108,7 @@ func (s *stepper) step(ctx context.Context) error {
 
 func (s *stepper) pass(ctx context.Context, wide bool) (again bool, err error) {
 	s.trailer.Reset()
-	s.engine.Begin(wide, false)
+	s.engine.Begin(worker.Pass{Wide: wide})
 	if err := s.engine.Compute(ctx, s.trailer, s.shards); err != nil {
 		return false, err
 	}
