@@ -5,9 +5,8 @@
 // kernel: first the sum of exponentials, then what it divides. Sums run in increasing token order, or in that of a tensor core's fragments: deterministic.
 //
 // With half, operands of products are rounded to bfloat16, and products are made on tensor cores.
+#include "softmax.cuh"
 #include "tile.cuh"
-
-constexpr float LEAST = -3.402823466e38f;
 
 // A block's head, and its columns from `from` on.
 struct Head {
@@ -41,8 +40,7 @@ __device__ __forceinline__ void find_edges(int32_t (&edge)[TILE], const int32_t 
   __syncthreads();
 }
 
-// lse[t*heads+h] is the log of the sum of exponentials. Grid (ceil(tokens/64), heads). Streaming: when a larger score comes, what was summed is scaled down; the 16 threads of a token combine
-// theirs in a fixed tree after each tile.
+// lse[t*heads+h] is the log of the sum of exponentials. Grid (ceil(tokens/64), heads).
 extern "C" __global__ void __launch_bounds__(256, 2) attention_lse(float *lse, const float *qkv, int64_t ldq, const int32_t *segments, int64_t count, int64_t tokens,
     int64_t width, int64_t heads, int half) {
   __shared__ ProductMemory memory;
@@ -52,38 +50,27 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_lse(float *lse, c
   int64_t d = width / heads, at = blockIdx.y * d, t0 = static_cast<int64_t>(blockIdx.x) * TILE;
   Head h{qkv + at, qkv + width + at, nullptr, ldq, d, tokens, blockIdx.y, 0, 1.0f / __fsqrt_rn(static_cast<float>(d))};
   find_edges(start, segments, count, tokens, false);
-  float m[4], s[4], c[4][4];
-#pragma unroll
-  for (int i = 0; i < 4; i++) m[i] = LEAST, s[i] = 0;
+  float c[4][4];
+  ExpSums sums;
+  begin(sums);
   for (int64_t j0 = start[0] / TILE * TILE; j0 <= t0 && j0 < tokens; j0 += TILE) {
     tile_product(c, memory, exchange, operand(h.q, ldq, h), t0, operand(h.k, ldq, h), j0, d, half != 0);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       int64_t t = t0 + 4 * y + i;
-      float largest = m[i], add = 0;
 #pragma unroll
       for (int j = 0; j < 4; j++) {
         int64_t other = j0 + 4 * x + j;
         bool sees = other <= t && other >= start[4 * y + i];
-        c[i][j] = h.scale * c[i][j];
-        if (!sees) c[i][j] = LEAST;
-        largest = c[i][j] > largest ? c[i][j] : largest;
+        c[i][j] = sees ? h.scale * c[i][j] : minus_infinity();
       }
-      for (int w = 8; w > 0; w /= 2) {
-        float other = __shfl_xor_sync(0xFFFFFFFFu, largest, w, 16);
-        largest = other > largest ? other : largest;
-      }
-#pragma unroll
-      for (int j = 0; j < 4; j++) add = add + (c[i][j] == LEAST ? 0.0f : exp_f(c[i][j] - largest));
-      for (int w = 8; w > 0; w /= 2) add = add + __shfl_xor_sync(0xFFFFFFFFu, add, w, 16);
-      s[i] = s[i] * exp_f(m[i] - largest) + add;
-      m[i] = largest;
+      add_scores(sums, i, c[i]);
     }
   }
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     int64_t t = t0 + 4 * y + i;
-    if (x == 0 && t < tokens) lse[t * heads + blockIdx.y] = static_cast<float>(static_cast<double>(m[i]) + log_d(static_cast<double>(s[i])));
+    if (x == 0 && t < tokens) lse[t * heads + blockIdx.y] = static_cast<float>(static_cast<double>(sums.most[i]) + log_d(static_cast<double>(sums.sum[i])));
   }
 }
 

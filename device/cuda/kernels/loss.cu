@@ -6,11 +6,8 @@
 // Scores are computed 64 x 64 at a time, forward and again backward, and never kept: memory is O(tokens + items). Every sum is one thread's, in increasing
 // order of items, rows or positives, a tensor core's in the order of its fragments, or a fixed tree: deterministic. With half, operands of products are rounded to
 // bfloat16, and the products with the pool are made on tensor cores.
+#include "softmax.cuh"
 #include "tile.cuh"
-
-constexpr float LEAST = -3.402823466e38f;
-
-__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xFF800000u); }
 
 // What the kernels over the pool share.
 struct Pool {
@@ -26,11 +23,7 @@ __device__ __forceinline__ float biased(const Pool &p, float product, int64_t n,
   return p.b * product + p.bias[n];
 }
 
-// share is exp(score - most), 0 for what is masked.
-__device__ __forceinline__ float share(float score, float most, bool half) { return score == minus_infinity() ? 0.0f : half_of(exp_f(score - most), half); }
-
-// most[r] and sum[r]: the largest score of the pool, and the sum of exp(score - most). A block of 256 threads takes 64 rows (grid ceil(rows/64)); the 16 threads
-// of a row combine theirs in a fixed tree after each tile.
+// most[r] and sum[r]: the largest score of the pool, and the sum of exp(score - most). A block of 256 threads takes 64 rows (grid ceil(rows/64)).
 extern "C" __global__ void __launch_bounds__(256) loss_partition(float *most, float *sum, const float *u, int64_t rows, int64_t dim, const float *items, int64_t ldi,
     int64_t pool, const float *bias, const uint32_t *mask, const int32_t *segment, float b, int half) {
   __shared__ ProductMemory memory;
@@ -38,29 +31,19 @@ extern "C" __global__ void __launch_bounds__(256) loss_partition(float *most, fl
   Pool p{bias, mask, pool, b};
   int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int64_t r0 = static_cast<int64_t>(blockIdx.x) * TILE;
-  float m[4], s[4], c[4][4];
-  for (int i = 0; i < 4; i++) m[i] = LEAST, s[i] = 0;
+  float c[4][4];
+  ExpSums sums;
+  begin(sums);
   for (int64_t n0 = 0; n0 < pool; n0 += TILE) {
     tile_product(c, memory, exchange, Operand{u, dim, 1, rows}, r0, Operand{items, ldi, 1, pool}, n0, dim, half != 0);
     for (int i = 0; i < 4; i++) {
       int64_t r = r0 + 4 * y + i;
-      float largest = m[i], add = 0;
-      for (int j = 0; j < 4; j++) {
-        c[i][j] = r < rows ? biased(p, c[i][j], n0 + 4 * x + j, segment[r]) : minus_infinity();
-        largest = c[i][j] > largest ? c[i][j] : largest;
-      }
-      for (int d = 8; d > 0; d /= 2) {
-        float other = __shfl_xor_sync(0xFFFFFFFFu, largest, d, 16);
-        largest = other > largest ? other : largest;
-      }
-      for (int j = 0; j < 4; j++) add = add + share(c[i][j], largest, false);
-      for (int d = 8; d > 0; d /= 2) add = add + __shfl_xor_sync(0xFFFFFFFFu, add, d, 16);
-      s[i] = s[i] * exp_f(m[i] - largest) + add;
-      m[i] = largest;
+      for (int j = 0; j < 4; j++) c[i][j] = r < rows ? biased(p, c[i][j], n0 + 4 * x + j, segment[r]) : minus_infinity();
+      add_scores(sums, i, c[i]);
     }
   }
   for (int i = 0; i < 4; i++)
-    if (x == 0 && r0 + 4 * y + i < rows) most[r0 + 4 * y + i] = m[i], sum[r0 + 4 * y + i] = s[i];
+    if (x == 0 && r0 + 4 * y + i < rows) most[r0 + 4 * y + i] = sums.most[i], sum[r0 + 4 * y + i] = sums.sum[i];
 }
 
 __device__ __forceinline__ float dot_rows(const float *a, const float *b, int64_t d, bool half) {
