@@ -1,9 +1,6 @@
 package allreduce
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // outgoing is what a member sends in a round, chunk by chunk: a segment of its own, then what it has received.
 type outgoing struct {
@@ -13,8 +10,8 @@ type outgoing struct {
 	ready chan uint32
 	more  chan struct{} // there is something for sendAll to do
 
-	sending    sync.Mutex // whoever holds it sends
-	hop, chunk int        // due next
+	sending    chan struct{} // whoever has put something into it sends; a channel, for fake time stands still while somebody waits for a mutex
+	hop, chunk int           // due next
 	frame      Frame
 }
 
@@ -25,16 +22,17 @@ func newOutgoing(g *Group, r *round) *outgoing {
 	}
 	return &outgoing{
 		g: g, r: r,
-		ready: make(chan uint32, received),
-		more:  make(chan struct{}, 1),
-		frame: Frame{Tag: r.tag, Payload: make(Payload, 1)},
+		ready:   make(chan uint32, received),
+		more:    make(chan struct{}, 1),
+		sending: make(chan struct{}, 1),
+		frame:   Frame{Tag: r.tag, Payload: make(Payload, 1)},
 	}
 }
 
 // sendAll sends what waits for room. It returns when everything has been sent, or false when the group has ended.
 func (o *outgoing) sendAll(ctx context.Context) bool {
 	for {
-		all, ok := o.send(ctx, true)
+		all, ok := o.send(ctx)
 		if all || !ok {
 			return ok
 		}
@@ -57,18 +55,21 @@ func (o *outgoing) pass(ctx context.Context, sum uint32) {
 	}
 }
 
+// trySend sends unless somebody else does.
 func (o *outgoing) trySend(ctx context.Context) (all, ok bool) {
-	if !o.sending.TryLock() {
+	select {
+	case o.sending <- struct{}{}:
+		defer func() { <-o.sending }()
+		return o.sendDue(ctx, false)
+	default:
 		return false, true
 	}
-	defer o.sending.Unlock()
-	return o.sendDue(ctx, false)
 }
 
-func (o *outgoing) send(ctx context.Context, wait bool) (all, ok bool) {
-	o.sending.Lock()
-	defer o.sending.Unlock()
-	return o.sendDue(ctx, wait)
+func (o *outgoing) send(ctx context.Context) (all, ok bool) {
+	o.sending <- struct{}{}
+	defer func() { <-o.sending }()
+	return o.sendDue(ctx, true)
 }
 
 // sendDue sends what may be sent; all is true when that was the last. If it must not wait, it stops where there is no room.
