@@ -42,7 +42,8 @@ func (l *link) put(ctx context.Context, f *allreduce.Frame) error {
 	f.CopyTo(q.slot(slot)[:f.Payload.Len()])
 	putHeader(q.heads[slot][:], f)
 	q.at++
-	return l.publish(&q.sent, q.at)
+	l.publish(&q.sent, q.at)
+	return nil
 }
 
 // fetch receives a frame from memory.
@@ -76,16 +77,15 @@ func (l *link) fetch(ctx context.Context) (*allreduce.Frame, error) {
 func (l *link) free() {
 	l.held = nil
 	l.from.at++
-	_ = l.publish(&l.from.taken, l.from.at) // if the stream has failed, the next call says so
+	l.publish(&l.from.taken, l.from.at)
 }
 
 // publish tells the peer how far this end is.
-func (l *link) publish(c *counter, n uint64) error {
+func (l *link) publish(c *counter, n uint64) {
 	c.n.Store(n)
-	if c.awaits.Load() == 0 || c.awaits.Swap(0) == 0 {
-		return nil
+	if c.awaits.Load() != 0 && c.awaits.Swap(0) != 0 {
+		_ = l.write(rouseMessage) // a stream that fails has ended; why, the reader is told, and nobody is blamed before
 	}
-	return l.write(rouseMessage)
 }
 
 // await returns nil when the peer has moved its counter so far that ready is true. Either the peer sees that it is awaited, or this end sees what the peer has done.
