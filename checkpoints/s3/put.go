@@ -130,7 +130,9 @@ func (u *upload) whole(ctx context.Context) error {
 	o := u.options
 	o.DisableContentSha256 = true // not the streaming signature: the hash is signed up front
 	o.UserMetadata = map[string]string{checksumHeader: base64.StdEncoding.EncodeToString(sum)}
-	_, err := u.s.core.PutObject(ctx, u.s.bucket, u.key, bytes.NewReader(buffer), u.size, "", hex.EncodeToString(sum), o)
+	body := newRepeatable(buffer)
+	defer body.end()
+	_, err := u.s.core.PutObject(ctx, u.s.bucket, u.key, body, u.size, "", hex.EncodeToString(sum), o)
 	return err
 }
 
@@ -211,7 +213,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // part sends a part. It is not signed, only checked on the way: its SHA-256 is in the manifest of the checkpoint, which is.
 func (u *upload) part(ctx context.Context, id string, number int, p []byte) (minio.ObjectPart, error) {
 	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(p, castagnoli))
-	return u.s.core.PutObjectPart(ctx, u.s.bucket, u.key, id, number, bytes.NewReader(p), int64(len(p)), minio.PutObjectPartOptions{
+	body := newRepeatable(p)
+	defer body.end()
+	return u.s.core.PutObjectPart(ctx, u.s.bucket, u.key, id, number, body, int64(len(p)), minio.PutObjectPartOptions{
 		CustomHeader:         http.Header{partHeader: {base64.StdEncoding.EncodeToString(sum)}},
 		DisableContentSha256: true,
 	})
