@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -10,6 +11,21 @@ import (
 func Seal(f Frame) Frame {
 	f.CopyTo(make([]byte, f.Payload.Len()))
 	return f
+}
+
+// TestFlipBeforeSending: a payload that is sent on has the checksum that it came with, whatever has happened to it since.
+func TestFlipBeforeSending(t *testing.T) {
+	payload := []byte("a sum that a member has received")
+	for _, flip := range []byte{0, 1} {
+		f := Frame{Tag: Tag{Step: 3}, Payload: Payload{payload}, sum: crc32.Checksum(payload, castagnoli), summed: true}
+		payload[7] ^= flip
+		sent := Frame{Tag: f.Tag, Payload: Payload{make([]byte, len(payload))}}
+		f.CopyTo(sent.Payload[0])
+		sent.CRC = f.CRC
+		if err := sent.Check(f.Tag, len(payload)); (err != nil) != (flip != 0) {
+			t.Errorf("flip %d: %v", flip, err)
+		}
+	}
 }
 
 // testAdd adds elements at all alignments, cut into pieces anywhere, and compares with a plain loop. Small whole numbers are exact in all types.
@@ -33,8 +49,14 @@ func testAdd[T number](t *testing.T) {
 				added[i], pieces[i] = T(i%100), T(i%100)
 			}
 			combineBytes(added, b, add)
-			combinePayload(pieces, cut, add)
-			copyPayload(bytesOf(copied), cut)
+			sum, result := combinePayload(pieces, cut, add)
+			copySum := copyPayload(bytesOf(copied), cut)
+			if want := crc32.Checksum(b, castagnoli); sum != want || copySum != want {
+				t.Fatalf("%T, length %d, offset %d: checksums %08x, %08x, want %08x", src, length, offset, sum, copySum, want)
+			}
+			if want := crc32.Checksum(bytesOf(pieces), castagnoli); result != want {
+				t.Fatalf("%T, length %d, offset %d: checksum of the sum %08x, want %08x", src, length, offset, result, want)
+			}
 			for i, v := range src {
 				if want := v + T(i%100); added[i] != want || pieces[i] != want || copied[i] != v {
 					t.Fatalf("%T, length %d, offset %d: element %d is %v in one piece, %v in many, want %v; copied %v, want %v",
