@@ -64,11 +64,9 @@ type EngineConfig struct {
 const noState ringleader.Step = -1
 
 // OpenEngine reserves the memory of the state and the lanes. There is no state yet.
-func OpenEngine(cfg EngineConfig) (*Engine, error) {
-	return openEngine(cfg, Bucket(cfg.Model.Size(), wordBytes(cfg.What.Reduction)))
-}
+func OpenEngine(cfg EngineConfig) (*Engine, error) { return openEngine(cfg, 0) }
 
-// openEngine: buckets are whole blocks of exponents.
+// openEngine: buckets are whole blocks of exponents; 0 is what suits the words in which sums travel.
 func openEngine(cfg EngineConfig, bucket int) (_ *Engine, err error) {
 	e := &Engine{what: cfg.What, digest: cfg.What.Digest(), dev: cfg.Device, model: cfg.Model, steps: cfg.Steps, step: noState, bucket: bucket, hashes: make([]int64, cfg.What.Shards)}
 	defer func() {

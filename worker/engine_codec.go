@@ -29,17 +29,6 @@ func (e *Engine) openSum() (gradientSum, error) {
 	}
 }
 
-// wordBytes is how much room an element takes in sums of a reduction.
-func wordBytes(reduction string) int {
-	switch reduction {
-	case "exact64":
-		return 8
-	case "exact16":
-		return 2
-	}
-	return 4
-}
-
 // ringSum is one of the sums of allreduce.Group.
 type ringSum[T device.Number] func(group *allreduce.Group, ctx context.Context, step ringleader.Step, bucket uint32, part []T) error
 

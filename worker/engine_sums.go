@@ -83,6 +83,9 @@ type bucket struct{ number, lo, hi int }
 
 func openSums[T device.Number](e *Engine, c codec[T]) (gradientSum, error) {
 	n := e.model.Size()
+	if e.bucket == 0 {
+		e.bucket = Bucket(n, device.Buf[T]{N: 1}.Bytes())
+	}
 	s := &sums[T]{codec: c, engine: e, added: make([]int, e.dev.Lanes()), changed: make(chan struct{}, 1)}
 	s.buckets, s.after = cut(n, e.bucket, e.model.Spans())
 	s.totals = make([]int64, len(s.buckets))

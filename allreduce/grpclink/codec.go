@@ -78,8 +78,8 @@ func putHeader(b []byte, f *allreduce.Frame) {
 }
 
 // parseHeader is its inverse, and returns how long the payload is.
-func (r *received) parseHeader(b []byte) (payload int, err error) {
-	r.CRC, r.Tag = binary.LittleEndian.Uint32(b[4:]), allreduce.ParseTag(b[8:])
+func parseHeader(f *allreduce.Frame, b []byte) (payload int, err error) {
+	f.CRC, f.Tag = binary.LittleEndian.Uint32(b[4:]), allreduce.ParseTag(b[8:])
 	if payload = int(binary.LittleEndian.Uint32(b[44:])); payload > allreduce.MaxPayload {
 		err = fmt.Errorf("%w: payload of %d bytes, at most %d", errMessage, payload, allreduce.MaxPayload)
 	}
@@ -115,7 +115,7 @@ func (r *received) parse(data mem.BufferSlice, size int) error {
 	if size < frameHeader {
 		return fmt.Errorf("%w: frame of %d bytes, want at least %d", errMessage, size, frameHeader)
 	}
-	n, err := r.parseHeader(data[0].ReadOnlyData())
+	n, err := parseHeader(&r.Frame, data[0].ReadOnlyData())
 	if err != nil {
 		return err
 	}

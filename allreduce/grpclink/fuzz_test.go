@@ -12,7 +12,7 @@ import (
 // FuzzParse: what a peer sends is refused, or it is a message of our kinds, whose frame has the payload that came, however gRPC cut it.
 func FuzzParse(f *testing.F) {
 	frame := allreduce.Frame{Payload: [][]byte{[]byte("abcdefgh"), []byte("ijklmnop")}}
-	for _, m := range []*message{frameMessage(&frame), valueMessage(kindBeat, 7, nil), valueMessage(kindEnd, 0, []byte{0})} {
+	for _, m := range []*message{frameMessage(&frame), valueMessage(kindBeat, 7, nil), valueMessage(kindEnd, 0, []byte{0}), rouseMessage} {
 		f.Add(m.out.ReadOnlyData(), uint16(5))
 	}
 	f.Add([]byte{}, uint16(0))
@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("payload %x, sent %x", got, b[frameHeader:])
 			}
 			m.frame.release()
-		case kindCredit, kindBeat, kindEnd:
+		case kindCredit, kindBeat, kindRouse, kindEnd:
 		default:
 			t.Fatalf("kind %d is accepted", m.kind)
 		}

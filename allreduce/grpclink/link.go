@@ -111,10 +111,10 @@ func (l *link) Room() bool {
 
 // Recv implements allreduce.Link.
 func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
-	l.recycle()
 	if l.from != nil {
 		return l.fetch(ctx)
 	}
+	l.recycle()
 	if l.Err() != nil {
 		return l.rest()
 	}
@@ -130,11 +130,7 @@ func (l *link) Recv(ctx context.Context) (*allreduce.Frame, error) {
 
 // recycle gives back the frame that the last Recv returned, and grants credit for another one in its place.
 func (l *link) recycle() {
-	switch {
-	case l.held == nil:
-	case l.from != nil:
-		l.free()
-	default:
+	if l.held != nil {
 		l.held.release()
 		l.owed.Add(1)
 		l.signal()

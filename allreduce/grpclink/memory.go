@@ -23,7 +23,6 @@ import (
 type memory struct {
 	*board
 	payloads []byte
-	mapped   [2][]byte // the pages of both
 }
 
 // board begins the memory. Both ends write to it, each to counters of its own.
@@ -55,16 +54,16 @@ func (m *memory) slot(i int) []byte {
 // mapMemory maps payloads to be read, or written as well.
 func mapMemory(fd, protection int) (*memory, error) {
 	m := new(memory)
-	var err error
-	if m.mapped[0], err = unix.Mmap(fd, 0, boardBytes, toWrite, unix.MAP_SHARED); err != nil {
+	pages, err := unix.Mmap(fd, 0, boardBytes, toWrite, unix.MAP_SHARED)
+	if err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(m, unmap, m.mapped[0])
-	if m.mapped[1], err = unix.Mmap(fd, boardBytes, memoryBytes-boardBytes, protection, unix.MAP_SHARED); err != nil {
+	runtime.AddCleanup(m, unmap, pages)
+	m.board = (*board)(unsafe.Pointer(unsafe.SliceData(pages)))
+	if m.payloads, err = unix.Mmap(fd, boardBytes, memoryBytes-boardBytes, protection, unix.MAP_SHARED); err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(m, unmap, m.mapped[1])
-	m.board, m.payloads = (*board)(unsafe.Pointer(unsafe.SliceData(m.mapped[0]))), m.mapped[1]
+	runtime.AddCleanup(m, unmap, m.payloads)
 	return m, nil
 }
 

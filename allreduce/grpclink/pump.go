@@ -84,7 +84,7 @@ func (l *link) write(m *message) error {
 	return l.stream.SendMsg(m)
 }
 
-// writeAll sends what nobody waits for.
+// writeAll sends frames, beats and credit, and at last the end.
 func (l *link) writeAll() {
 	defer close(l.written)
 	var beat uint64

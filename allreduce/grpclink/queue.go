@@ -11,8 +11,9 @@ import (
 // an end only if it has been waiting for longer than it takes to do so.
 type queue struct {
 	*memory
-	at    uint64   // frames that this end has sent, or is done with
-	frame received // that this end holds
+	at    uint64          // frames that this end has sent, or is done with
+	frame allreduce.Frame // what Recv returned last
+	held  bool            // its slot is not free yet
 }
 
 // queueOf is nil where no memory is shared.
@@ -46,9 +47,14 @@ func (l *link) put(ctx context.Context, f *allreduce.Frame) error {
 	return nil
 }
 
-// fetch receives a frame from memory.
+// fetch gives back the slot of the frame before, and receives the next one from memory.
 func (l *link) fetch(ctx context.Context) (*allreduce.Frame, error) {
 	q := l.from
+	if q.held {
+		q.held = false
+		q.at++
+		l.publish(&q.taken, q.at)
+	}
 	if l.Err() == nil {
 		if err := l.await(ctx, &q.sent, q.filled); err != nil && ctx.Err() != nil {
 			return nil, err
@@ -63,21 +69,14 @@ func (l *link) fetch(ctx context.Context) (*allreduce.Frame, error) {
 	}
 	slot := int(q.at % window)
 	head := q.heads[slot] // a copy: what has been checked must not change
-	n, err := q.frame.parseHeader(head[:])
+	n, err := parseHeader(&q.frame, head[:])
 	if err != nil {
 		l.end(err, false)
 		return nil, l.Err()
 	}
 	q.frame.Payload = append(q.frame.Payload[:0], q.slot(slot)[:n])
-	l.held = &q.frame
-	return &q.frame.Frame, nil
-}
-
-// free gives back the slot of the frame that fetch returned last.
-func (l *link) free() {
-	l.held = nil
-	l.from.at++
-	l.publish(&l.from.taken, l.from.at)
+	q.held = true
+	return &q.frame, nil
 }
 
 // publish tells the peer how far this end is.

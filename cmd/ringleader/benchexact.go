@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -36,7 +35,7 @@ func openExact[W device.Number](n int) (c *exactCodec[W], err error) {
 	if c.vector, err = openVector(n); err != nil {
 		return nil, err
 	}
-	c.bucket = min(n, worker.Bucket(n, int(unsafe.Sizeof(*new(W)))))
+	c.bucket = min(n, worker.Bucket(n, device.Buf[W]{N: 1}.Bytes()))
 	if c.bad, err = device.Alloc[int64](c.dev, 3); err != nil {
 		c.close()
 		return nil, err
