@@ -10,7 +10,7 @@ static void *room(cpu_lane *l, int slot, size_t bytes)
 	if (bytes > l->slots[slot].size) {
 		free(l->slots[slot].p);
 		l->slots[slot].size = cpu_room(bytes + bytes / 2);
-		l->slots[slot].p = aligned_alloc(64, l->slots[slot].size);
+		l->slots[slot].p = cpu_memory(l->slots[slot].size);
 		if (!l->slots[slot].p) l->slots[slot].size = 0;
 	}
 	return l->slots[slot].p;

@@ -92,7 +92,8 @@ INLINE cpu_mat flat(cpu_mat m)
 cpu_lane *cpu_open_lane(int isa);
 void cpu_close_lane(cpu_lane *l);
 int cpu_best_isa(void);
-void *cpu_alloc(size_t bytes);
+void *cpu_memory(size_t bytes); // aligned to 64, for free to release; NULL if there is none
+void *cpu_alloc(size_t bytes);  // the same, zeroed
 void cpu_release(uintptr_t p);
 void *cpu_host(uintptr_t p); // p for Go to read and write as long as it is allocated
 void cpu_copy(uintptr_t dst, uintptr_t src, size_t bytes);
