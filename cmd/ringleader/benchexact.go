@@ -69,9 +69,8 @@ func (c *exactCodec[W]) sum(ctx context.Context, g *allreduce.Group, step ringle
 			return c.ring(g, ctx, step, uint32(b), c.host[b%ahead][:min(bucket, c.x.N-b*bucket)])
 		},
 		After: func(b int) error {
-			pieces(b*bucket, min(c.x.N, (b+1)*bucket), func(at, lo, hi int) {
-				c.from(c.words[b%ahead].Slice(at, at+hi-lo), lo, hi)
-			})
+			lo, hi := b*bucket, min(c.x.N, (b+1)*bucket)
+			c.from(c.words[b%ahead].Slice(0, hi-lo), lo, hi)
 			return c.lane.Sync()
 		},
 	}

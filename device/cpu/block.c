@@ -30,38 +30,50 @@ KERNEL_AS(void, , cpu_raise_exponents, (cpu_lane * l, uintptr_t exponents, uintp
 // power is 2^e, for e within -126..127.
 INLINE float power(int e) { return float_of((uint32_t)(e + 127) << 23); }
 
-// whole_word16 and whole_word32 round y to the nearest even integer: 0 unless ok, which is to say that its magnitude, size, is below 2^15 or 2^31.
-INLINE uint32_t whole_word16(float y, float size, int32_t ok)
+// whole_word16 and whole_word32 round y to the nearest even integer, modulo 2^16 or 2^32, if its magnitude, size, is below limit. Where it is not, words of 16 bits are
+// anything, and those of 32 bits 0.
+INLINE uint32_t whole_word16(float y, float size, float limit)
 {
-	(void)size;
-	return (bits_of(y + ROUND_FLOAT) - bits_of(ROUND_FLOAT)) & -(uint32_t)ok;
+	(void)size, (void)limit;
+	return bits_of(y + ROUND_FLOAT) - bits_of(ROUND_FLOAT);
 }
 
-INLINE uint32_t whole_word32(float y, float size, int32_t ok)
+INLINE uint32_t whole_word32(float y, float size, float limit)
 {
 	float whole = choose(size < TWO23, (size + TWO23) - TWO23, size);
-	return (uint32_t)(int32_t)float_of((bits_of(whole) | (bits_of(y) & 0x80000000)) & -(uint32_t)ok);
+	return (uint32_t)(int32_t)float_of((bits_of(whole) | (bits_of(y) & 0x80000000)) & -(uint32_t)(size < limit));
 }
 
-// TO_BLOCK is one block. Loops over a block count in words of the size of an element, for the sake of vectors; NaN are looked for only if something did not convert.
+// TO_BLOCK is one block. Loops over a block count in words of the size of an element, for the sake of vectors. Everything is added, and what should not have been is
+// taken back: there is hardly ever any. Magnitudes compare as their bits do, and NaN are above all others.
 #define TO_BLOCK(word, unsigned_word)                                                                                                  \
 	INLINE void to_block_##word(unsigned_word *sum, const float *p, int32_t n, float scale, float limit, int64_t *bad)                 \
 	{                                                                                                                                  \
-		int32_t nan = 0, kept = 0;                                                                                                     \
+		int32_t largest = 0, nan = 0, over = 0;                                                                                        \
 		uint32_t added = 0;                                                                                                            \
 		ELEMENTWISE                                                                                                                    \
 		for (int32_t i = 0; i < n; i++) {                                                                                              \
-			float y = p[i] * scale, size = float_of(bits_of(y) & 0x7FFFFFFF);                                                          \
-			int32_t ok = size < limit; /* false for NaN */                                                                             \
-			uint32_t k = whole_##word(y, size, ok);                                                                                    \
+			float y = p[i] * scale;                                                                                                    \
+			int32_t size = (int32_t)(bits_of(y) & 0x7FFFFFFF);                                                                         \
+			uint32_t k = whole_##word(y, float_of((uint32_t)size), limit);                                                             \
 			sum[i] = (unsigned_word)(sum[i] + (unsigned_word)k);                                                                       \
 			added += k;                                                                                                                \
-			kept += ok;                                                                                                                \
+			largest = size > largest ? size : largest;                                                                                 \
 		}                                                                                                                              \
-		if (kept < n)                                                                                                                  \
-			for (int32_t i = 0; i < n; i++) nan += p[i] != p[i];                                                                       \
+		if (largest >= (int32_t)bits_of(limit)) {                                                                                      \
+			ELEMENTWISE                                                                                                                \
+			for (int32_t i = 0; i < n; i++) {                                                                                          \
+				float y = p[i] * scale, size = float_of(bits_of(y) & 0x7FFFFFFF);                                                      \
+				int32_t good = size < limit, number = p[i] == p[i]; /* NaN is neither */                                               \
+				uint32_t k = whole_##word(y, size, limit) & ~-(uint32_t)good;                                                          \
+				sum[i] = (unsigned_word)(sum[i] - (unsigned_word)k);                                                                   \
+				added -= k;                                                                                                            \
+				nan += !number;                                                                                                        \
+				over += number & !good;                                                                                                \
+			}                                                                                                                          \
+		}                                                                                                                              \
 		bad[0] += nan;                                                                                                                 \
-		bad[1] += n - kept - nan;                                                                                                      \
+		bad[1] += over;                                                                                                                \
 		bad[2] += added;                                                                                                               \
 	}
 
@@ -91,26 +103,33 @@ TO_BLOCKS(cpu_to_blocks32, word32)
 // they are neither subnormal nor infinite. So it is if the divisor is a power of two.
 INLINE int simple(double scale) { return (bits_of_double(scale) & 0xFFFFFFFFFFFFFull) == 0 && scale >= 0x1p-126 && scale <= 0x1p96; }
 
+// Vectors of this many bytes do not stay in a core's cache: they are written past it, so that what they overwrite is not read.
+#define FROM_PAST (1 << 20)
+
 #define FROM_BLOCKS(name, word)                                                                                                        \
 	INLINE void name##_body(cpu_lane *l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor)     \
 	{                                                                                                                                  \
 		(void)l;                                                                                                                       \
 		const int8_t *e = (const int8_t *)exponents;                                                                                   \
-		float *d = (float *)x;                                                                                                         \
-		const word *p = (const word *)acc;                                                                                             \
+		float *d = (float *)x, block[BLOCK];                                                                                           \
+		int past = n * (int64_t)sizeof *d >= FROM_PAST && x % 16 == 0;                                                                 \
 		for (int64_t lo = 0; lo < n; lo += BLOCK) {                                                                                    \
 			double scale = double_of((uint64_t)(e[lo / BLOCK] - fraction + 1023) << 52) / divisor;                                     \
-			float power_of_two = (float)scale;                                                                                         \
+			float power_of_two = (float)scale, *to = past ? block : d + lo;                                                            \
+			const word *p = (const word *)acc + lo;                                                                                    \
+			int32_t length = (int32_t)(block_end(lo, n) - lo);                                                                         \
 			if (simple(scale)) {                                                                                                       \
 				ELEMENTWISE                                                                                                            \
-				for (int64_t i = lo; i < block_end(lo, n); i++) d[i] = (float)p[i] * power_of_two;                                     \
+				for (int32_t i = 0; i < length; i++) to[i] = (float)p[i] * power_of_two;                                               \
 			} else {                                                                                                                   \
 				ELEMENTWISE                                                                                                            \
-				for (int64_t i = lo; i < block_end(lo, n); i++) d[i] = (float)((double)p[i] * scale);                                  \
+				for (int32_t i = 0; i < length; i++) to[i] = (float)((double)p[i] * scale);                                            \
 			}                                                                                                                          \
+			if (past) past_caches((uintptr_t)(d + lo), (uintptr_t)block, (size_t)length * sizeof *d);                                  \
 		}                                                                                                                              \
+		if (past) past_done();                                                                                                         \
 	}                                                                                                                                  \
-	KERNEL_AS(void, , name, (cpu_lane * l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor), l,\
+	KERNEL_AS(void, , name, (cpu_lane * l, uintptr_t x, uintptr_t acc, int64_t n, uintptr_t exponents, int fraction, double divisor), l, \
 		x, acc, n, exponents, fraction, divisor)
 
 FROM_BLOCKS(cpu_from_blocks16, int16_t)

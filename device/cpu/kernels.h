@@ -88,6 +88,27 @@ INLINE cpu_mat flat(cpu_mat m)
 	return f;
 }
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+// past_caches copies to memory at a multiple of 16, where all but a rest of the bytes go past the caches; a fence must follow (past_done).
+INLINE void past_caches(uintptr_t dst, uintptr_t src, size_t bytes)
+{
+	size_t at = 0;
+#if defined(__SSE2__)
+	for (; at + sizeof(__m128i) <= bytes; at += sizeof(__m128i)) _mm_stream_si128((__m128i *)(dst + at), _mm_loadu_si128((const __m128i *)(src + at)));
+#endif
+	memcpy((void *)(dst + at), (const void *)(src + at), bytes - at);
+}
+
+INLINE void past_done(void)
+{
+#if defined(__SSE2__)
+	_mm_sfence();
+#endif
+}
+
 // lane.c
 cpu_lane *cpu_open_lane(int isa);
 void cpu_close_lane(cpu_lane *l);

@@ -8,10 +8,6 @@
 #include <sys/mman.h>
 #endif
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #define ALIGN 64
 
 cpu_lane *cpu_open_lane(int isa)
@@ -73,18 +69,11 @@ void cpu_copy(uintptr_t dst, uintptr_t src, size_t bytes) { memmove((void *)dst,
 // cpu_copy_past copies past the caches, what does not overlap: for so much that it would not stay there. The copy is then not read before it is written.
 void cpu_copy_past(uintptr_t dst, uintptr_t src, size_t bytes)
 {
-#if defined(__SSE2__)
 	size_t head = -dst % ALIGN;
 	if (head > bytes) head = bytes;
 	cpu_copy(dst, src, head);
-	size_t at = head;
-	for (; at + ALIGN <= bytes; at += ALIGN)
-		for (size_t i = at; i < at + ALIGN; i += sizeof(__m128i)) _mm_stream_si128((__m128i *)(dst + i), _mm_loadu_si128((const __m128i *)(src + i)));
-	_mm_sfence();
-	cpu_copy(dst + at, src + at, bytes - at);
-#else
-	cpu_copy(dst, src, bytes);
-#endif
+	past_caches(dst + head, src + head, bytes - head);
+	past_done();
 }
 
 void cpu_zero(uintptr_t dst, size_t bytes) { memset((void *)dst, 0, bytes); }

@@ -49,6 +49,7 @@ func benchmarks(e *env) map[string]func(l device.Lane) {
 	const n = 1 << 20
 	p, m, v, g, acc, bad := buf(e, e.floats(n, 1)), buf(e, e.floats(n, 1)), buf(e, make([]float32, n)), buf(e, e.floats(n, 1)), buf(e, make([]int64, n)), buf(e, make([]int64, 3))
 	words, exponents := buf(e, make([]int16, n)), buf(e, make([]int8, exact.Blocks(n)))
+	e.lane.RaiseExponents(exponents, g)
 	sums := buf(e, make([]uint64, 2))
 	loss := e.problem(shape{segments: []int{64, 64, 40, 64, 24, 64, 64, 16}, positives: []int{64, 64, 64, 64, 64, 64, 64, 64}, dim: h, pool: benchPool, items: benchItems})
 	args, out := loss.args(e, 0), buf(e, make([]float64, 2))
