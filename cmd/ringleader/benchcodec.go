@@ -26,7 +26,7 @@ var codecs = []struct {
 	name string
 	open func(n, size int) (codec, error)
 }{
-	{"float32", func(n, _ int) (codec, error) { return &plainCodec{make([]float32, n)}, nil }},
+	{"float32", openPlain},
 	{"exact64", openFixed},
 	{"exact32", openBlocks(32, device.Lane.ToBlocks32, device.Lane.FromBlocks32, (*allreduce.Group).SumInt32)},
 	{"exact16", openBlocks(16, device.Lane.ToBlocks16, device.Lane.FromBlocks16, (*allreduce.Group).SumInt16)},
@@ -50,17 +50,25 @@ func openCodec(name string, n, size int) (codec, error) {
 }
 
 // plainCodec sums floats as they are.
-type plainCodec struct{ x []float32 }
-
-func (c *plainCodec) load(x []float32)   { copy(c.x, x) }
-func (c *plainCodec) unload(x []float32) { copy(x, c.x) }
-func (c *plainCodec) close()             {}
-func (c *plainCodec) bound(int) float64  { return 0 } // element sees to it
-func (c *plainCodec) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
-	return g.SumFloat32(ctx, step, 0, c.x)
+type plainCodec struct {
+	*vector
+	host []float32 // the elements, as the ring sees them
 }
 
-// vector is float32 elements on a device with one lane: an exact codec starts from there and ends there.
+func openPlain(n, _ int) (codec, error) {
+	v, err := openVector(n)
+	if err != nil {
+		return nil, err
+	}
+	return &plainCodec{v, device.View(v.dev, v.x)}, nil
+}
+
+func (c *plainCodec) bound(int) float64 { return 0 } // element sees to it
+func (c *plainCodec) sum(ctx context.Context, g *allreduce.Group, step ringleader.Step) error {
+	return g.SumFloat32(ctx, step, 0, c.host)
+}
+
+// vector is float32 elements on a device with one lane: every codec starts from there and ends there.
 type vector struct {
 	dev  device.Device
 	lane device.Lane
