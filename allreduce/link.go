@@ -68,16 +68,16 @@ type Frame struct {
 	tag    [TagBytes]byte // room for its encoding
 }
 
-// CopyTo copies the payload to dst, which is as long, and sets the checksum on the way: how a link takes over a frame that it sends.
+// CopyTo copies the payload to dst, which is as long, and sets the checksum on the way: how a link takes over a frame that it sends. A checksum that is known is kept.
 func (f *Frame) CopyTo(dst []byte) {
-	sum := f.sum
-	for part := range f.Payload.parts() {
-		if !f.summed {
-			sum = crc32.Update(sum, castagnoli, part)
-		}
-		dst = dst[copy(dst, part):]
+	if !f.summed {
+		f.CRC = f.seal(copyPayload(dst, f.Payload))
+		return
 	}
-	f.CRC = f.seal(sum)
+	for _, piece := range f.Payload {
+		dst = dst[copy(dst, piece):]
+	}
+	f.CRC = f.seal(f.sum)
 }
 
 // seal is the checksum of the frame, given that of its payload. The tag comes last, so that a payload is summed once however often it is sent.

@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 // Addresses travel as integers: Go must not hold foreign memory as pointers, nor convert integers into pointers.
@@ -88,11 +92,7 @@ INLINE cpu_mat flat(cpu_mat m)
 	return f;
 }
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
-// past_caches copies to memory at a multiple of 16, where all but a rest of the bytes go past the caches; a fence must follow (past_done).
+// past_caches copies to memory at a multiple of 16, past the caches but for a rest of some bytes. past_done must follow before anybody else reads it.
 INLINE void past_caches(uintptr_t dst, uintptr_t src, size_t bytes)
 {
 	size_t at = 0;
