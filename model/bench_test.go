@@ -14,7 +14,7 @@ func BenchmarkGradient(b *testing.B) {
 	batch := randomBatch(random(1), s.m, 64, 64, 64, 64)
 	params, grad := s.upload(b, "params", s.params), s.upload(b, "grad", make([]float32, s.m.Size()))
 	for b.Loop() {
-		if _, err := s.run.Gradient(params, grad, batch, nil); err != nil {
+		if _, err := s.run.Gradient(b.Context(), params, grad, batch, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

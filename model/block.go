@@ -1,6 +1,10 @@
 package model
 
-import "github.com/ringleader-dev/ringleader/device"
+import (
+	"context"
+
+	"github.com/ringleader-dev/ringleader/device"
+)
 
 // block runs block i on x, whose norm1 has been taken, and returns its output; after, unless it is zero, receives the norm of that. Without a
 // gradient, the output may overwrite x.
@@ -15,16 +19,16 @@ func (p *pass) block(i int, x device.Mat, after device.Norm) device.Mat {
 	return w.x2
 }
 
-// blocks runs them all; after is for the last one's output.
-func (p *pass) blocks(x device.Mat, after device.Norm) device.Mat {
+// blocks runs them all, unless ctx ends before; after is for the last one's output.
+func (p *pass) blocks(ctx context.Context, x device.Mat, after device.Norm) device.Mat {
 	list := p.ws.blocks
 	p.lane.LayerNorm(x, p.norm(&list[0].norm1, p.m.net.blocks[0].norm1))
 	for i := range list {
+		next := after
 		if i+1 < len(list) {
-			x = p.block(i, x, p.norm(&list[i+1].norm1, p.m.net.blocks[i+1].norm1))
-		} else {
-			x = p.block(i, x, after)
+			next = p.norm(&list[i+1].norm1, p.m.net.blocks[i+1].norm1)
 		}
+		during(ctx, func() { x = p.block(i, x, next) })
 	}
 	return x
 }

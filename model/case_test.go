@@ -3,6 +3,7 @@ package model
 import (
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ringleader-dev/ringleader/dataset"
@@ -42,6 +43,7 @@ type setup struct {
 	run     *Runner
 	params  []float32
 	dev32   map[string]device.F32
+	beat    atomic.Uint64 // operators that the lane has run
 }
 
 func newSetup(t testing.TB, w job.What, meta dataset.Meta) *setup {
@@ -67,7 +69,7 @@ func (s *setup) open(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	lane, err := dev.NewLane(nil)
+	lane, err := dev.NewLane(&s.beat)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +141,7 @@ func (s *setup) rows(t testing.TB, m device.Mat) []float32 {
 func (s *setup) gradient(t testing.TB, b *dataset.Batch) ([]float32, Result) {
 	t.Helper()
 	params, grad := s.upload(t, "params", s.params), s.upload(t, "grad", make([]float32, s.m.Size()))
-	res, err := s.run.Gradient(params, grad, b, nil)
+	res, err := s.run.Gradient(t.Context(), params, grad, b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

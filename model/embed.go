@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -46,7 +47,7 @@ func (r *Runner) embed(params device.F32, b *dataset.Batch, lo, hi int, out []fl
 		return nil
 	}
 	p := pass{Runner: r, params: params}
-	x := p.blocks(p.encode(), device.Norm{})
+	x := p.blocks(context.Background(), p.encode(), device.Norm{})
 	newest := r.ws.tmp.RowRange(0, len(served))
 	device.Upload(r.lane, r.ws.goal.newest, r.in.newest)
 	r.lane.Gather(newest, x, r.ws.goal.newest)

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -36,7 +37,7 @@ func NewEncoded(w job.What, width int) (*Model, error) {
 
 // EncodedGradient is Gradient for a model of NewEncoded, whose runner has no item vectors: the sum over users of the mean over a user's
 // tokens of -log softmax of its positive among itself and the pool.
-func (r *Runner) EncodedGradient(params, grad device.F32, b *EncodedShard, final Final) (Result, error) {
+func (r *Runner) EncodedGradient(ctx context.Context, params, grad device.F32, b *EncodedShard, final Final) (Result, error) {
 	if err := r.checkEncoded(params, grad, b); err != nil {
 		return Result{}, fmt.Errorf("compute gradient: %w", err)
 	}
@@ -49,7 +50,7 @@ func (r *Runner) EncodedGradient(params, grad device.F32, b *EncodedShard, final
 	r.ws.items = towerSpace{unit: b.Items} // without y, their gradient is not wanted
 	res := Result{Users: len(b.Lengths), Tokens: b.Tokens.Rows}
 	p := pass{Runner: r, params: params, grad: grad, rate: float32(r.m.what.Model.Dropout), step: b.Step, shard: b.Shard}
-	if err := p.descend(final, &res); err != nil {
+	if err := p.descend(ctx, final, &res); err != nil {
 		return Result{}, fmt.Errorf("compute gradient of step %d, shard %d: %w", b.Step, b.Shard, err)
 	}
 	return res, nil

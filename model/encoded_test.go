@@ -56,7 +56,7 @@ func TestEncoded(t *testing.T) {
 	}
 	for range 2 { // the second time, memory is there already
 		params, to := e.upload(t, "params", e.params), e.upload(t, "grad", make([]float32, m.Size()))
-		got, err := e.run.EncodedGradient(params, to, shard, nil)
+		got, err := e.run.EncodedGradient(t.Context(), params, to, shard, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestEncodedRefuses(t *testing.T) {
 	} {
 		b := &EncodedShard{Lengths: []int{1, 2}, Tokens: tokens, Items: items, Pool: 4, Positive: []int32{4, 4, 4}}
 		change(b)
-		if _, err := s.run.EncodedGradient(s.upload(t, "params", s.params), s.upload(t, "grad", s.params), b, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.run.EncodedGradient(t.Context(), s.upload(t, "params", s.params), s.upload(t, "grad", s.params), b, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}

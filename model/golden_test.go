@@ -158,7 +158,7 @@ func TestGoldenTraining(t *testing.T) {
 	grad := s.upload(t, "grad", make([]float32, n))
 	for k, value := range g.Training.Values {
 		device.Zero(s.lane, grad)
-		res, err := s.run.Gradient(st.Params, grad, &g.Batch, nil)
+		res, err := s.run.Gradient(t.Context(), st.Params, grad, &g.Batch, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,7 @@ func TestGradientAccumulates(t *testing.T) {
 	again, _ := s.gradient(t, b)
 	mustEqual(t, "second run", again, once)
 	twice := s.dev32["grad"]
-	if _, err := s.run.Gradient(s.dev32["params"], twice, b, nil); err != nil {
+	if _, err := s.run.Gradient(t.Context(), s.dev32["params"], twice, b, nil); err != nil {
 		t.Fatal(err)
 	}
 	for i, x := range s.download(t, twice) {

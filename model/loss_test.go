@@ -173,7 +173,7 @@ func TestNoTarget(t *testing.T) {
 		t.Errorf("result %+v without a target, want 3 tokens alone", res)
 	}
 	mustEqual(t, "gradient without a target", zero, make([]float32, s.m.Size()))
-	if res, err := s.run.Gradient(s.dev32["params"], s.dev32["grad"], &dataset.Batch{}, nil); err != nil || res != (Result{}) {
+	if res, err := s.run.Gradient(t.Context(), s.dev32["params"], s.dev32["grad"], &dataset.Batch{}, nil); err != nil || res != (Result{}) {
 		t.Errorf("empty batch: %+v, %v", res, err)
 	}
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ringleader-dev/ringleader/dataset"
@@ -76,8 +77,8 @@ func (r *Runner) periodsOf() (absolute, relative device.F64) {
 func (r *Runner) sums() device.F64 { return r.constants.Slice(r.constants.N-2, r.constants.N) }
 
 // Gradient adds the gradient of the shard's loss, summed over the users of b, to grad, and returns the loss. params and grad have Size elements. A
-// batch in which no user has a target changes nothing. After an error grad is not to be used.
-func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch, final Final) (Result, error) {
+// batch in which no user has a target changes nothing. It ends within a part of the network when ctx does: a shard may take seconds. After an error grad is not to be used.
+func (r *Runner) Gradient(ctx context.Context, params, grad device.F32, b *dataset.Batch, final Final) (Result, error) {
 	if err := r.check(params, b); err != nil {
 		return Result{}, fmt.Errorf("compute gradient: %w", err)
 	}
@@ -91,13 +92,13 @@ func (r *Runner) Gradient(params, grad device.F32, b *dataset.Batch, final Final
 	if res.Users = r.goal.aim(b, r.m); res.Users == 0 {
 		return res, nil
 	}
-	if err := r.gradient(params, grad, b, final, &res); err != nil {
+	if err := r.gradient(ctx, params, grad, b, final, &res); err != nil {
 		return Result{}, fmt.Errorf("compute gradient of step %d, shard %d: %w", b.Step, b.Shard, err)
 	}
 	return res, nil
 }
 
-func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, final Final, res *Result) error {
+func (r *Runner) gradient(ctx context.Context, params, grad device.F32, b *dataset.Batch, final Final, res *Result) error {
 	if err := r.goal.gather(b, r.m.sizes.items, r.logQ, r.m.what.Loss.LogQ); err != nil {
 		return err
 	}
@@ -108,48 +109,60 @@ func (r *Runner) gradient(params, grad device.F32, b *dataset.Batch, final Final
 		Runner: r, params: params, grad: grad, rate: float32(r.m.what.Model.Dropout),
 		step: uint64(b.Step), shard: uint64(b.Shard),
 	}
-	return p.descend(final, res)
+	return p.descend(ctx, final, res)
 }
 
-// descend goes forward, through the loss, and back. Items that came embedded (see EncodedGradient) have no tower.
-func (p *pass) descend(final Final, res *Result) error {
+// descend goes forward, through the loss, and back, for as long as ctx lasts. Items that came embedded (see EncodedGradient) have no tower.
+func (p *pass) descend(ctx context.Context, final Final, res *Result) error {
 	var theta [1]float32
 	device.Download(p.lane, theta[:], p.m.net.theta.vec(p.params))
-	x := p.blocks(p.encode(), p.finalNorm())
-	p.head()
-	if p.m.tower() {
-		p.itemTower()
-	}
-
-	device.Zero(p.lane, p.sums())
-	tau := max(expIEEE(float64(theta[0])), minTemperature)
-	p.loss = p.goal.describe(&p.ws, p.in.segments, float32(1/tau))
-	p.lane.DenseAllAction(p.sums(), p.ws.output.y, p.ws.items.y, &p.loss)
+	x := p.blocks(ctx, p.encode(), p.finalNorm())
+	during(ctx, func() {
+		p.head()
+		if p.m.tower() {
+			p.itemTower()
+		}
+	})
+	during(ctx, func() {
+		device.Zero(p.lane, p.sums())
+		tau := max(expIEEE(float64(theta[0])), minTemperature)
+		p.loss = p.goal.describe(&p.ws, p.in.segments, float32(1/tau))
+		p.lane.DenseAllAction(p.sums(), p.ws.output.y, p.ws.items.y, &p.loss)
+	})
 
 	span := 0
-	done := func() {
-		final.tell(span)
-		span++
+	back := func(part func()) {
+		during(ctx, func() {
+			part()
+			final.tell(span)
+			span++
+		})
 	}
 	if p.m.tower() {
-		p.itemTowerBackward()
-		done()
+		back(p.itemTowerBackward)
 	}
-	p.headBackward(x)
-	done()
+	back(func() { p.headBackward(x) })
 	for i := len(p.ws.blocks) - 1; i >= 0; i-- {
-		p.blockBackward(i)
-		done()
+		back(func() { p.blockBackward(i) })
 	}
-	p.encodeBackward()
-	done()
+	back(p.encodeBackward)
+	back(func() {
+		var sums [2]float64
+		device.Download(p.lane, sums[:], p.sums())
+		res.Loss = sums[0]
+		p.addTemperature(float64(theta[0]), sums[1])
+	})
+	if err := p.lane.Sync(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
 
-	var sums [2]float64
-	device.Download(p.lane, sums[:], p.sums())
-	res.Loss = sums[0]
-	p.addTemperature(float64(theta[0]), sums[1])
-	done()
-	return p.lane.Sync()
+// during does a part of a pass, unless ctx has ended: then nobody wants what is left of it.
+func during(ctx context.Context, part func()) {
+	if ctx.Err() == nil {
+		part()
+	}
 }
 
 // addTemperature adds dL/dtheta. Below the bound the temperature does not depend on theta: nothing then pushes theta further out, but what pulls it back does.

@@ -1,6 +1,9 @@
 package model
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,15 +85,15 @@ func TestGradientRefuses(t *testing.T) {
 	} {
 		b := randomBatch(random(4), s.m, 5, 4)
 		change(b)
-		if _, err := s.run.Gradient(params, grad, b, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.run.Gradient(t.Context(), params, grad, b, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
 	b := randomBatch(random(4), s.m, 5, 4)
-	if _, err := s.run.Gradient(params.Slice(1, params.N), grad, b, nil); err == nil {
+	if _, err := s.run.Gradient(t.Context(), params.Slice(1, params.N), grad, b, nil); err == nil {
 		t.Error("too few parameters: no error")
 	}
-	if _, err := s.run.Gradient(params, grad.Slice(1, grad.N), b, nil); err == nil {
+	if _, err := s.run.Gradient(t.Context(), params, grad.Slice(1, grad.N), b, nil); err == nil {
 		t.Error("too short a gradient: no error")
 	}
 	if err := s.run.Users(params, b, make([]float32, 3)); err == nil {
@@ -107,11 +110,56 @@ func TestGradientRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bare.Close()
-	if _, err := bare.Gradient(params, grad, b, nil); err == nil || !strings.Contains(err.Error(), "log Q of 0 items, want 20") {
+	if _, err := bare.Gradient(t.Context(), params, grad, b, nil); err == nil || !strings.Contains(err.Error(), "log Q of 0 items, want 20") {
 		t.Errorf("without log Q: %v", err)
 	}
 	// The runner is as good as before.
-	if _, err := s.run.Gradient(params, grad, b, nil); err != nil {
+	if _, err := s.run.Gradient(t.Context(), params, grad, b, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// lasting is a context that ends when it is looked at once too often.
+type lasting struct {
+	context.Context
+	looks int
+}
+
+func (l *lasting) Err() error {
+	if l.looks--; l.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestGradientGivesUp: whenever its context ends, a gradient does not go on for long, and the runner is as good as before.
+func TestGradientGivesUp(t *testing.T) {
+	what := tinyWhat()
+	what.Model.Dropout = .1
+	s := newSetup(t, what, tinyMeta())
+	b := randomBatch(random(4), s.m, 5, 4)
+	want, _ := s.gradient(t, b)
+	params, grad := s.dev32["params"], s.dev32["grad"]
+	operators, spans := []uint64{0}, []int{0} // by how often the context was looked at
+	for err := context.Canceled; err != nil; {
+		before, told := s.beat.Load(), 0
+		_, err = s.run.Gradient(&lasting{t.Context(), len(operators) - 1}, params, grad, b, func(int) { told++ })
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		operators, spans = append(operators, s.beat.Load()-before), append(spans, told)
+	}
+	if last := spans[len(spans)-1]; last != len(s.m.Spans()) {
+		t.Errorf("a gradient that lasts told of %d spans, want %d", last, len(s.m.Spans()))
+	}
+	const most = 9 // a block's way back: four linear maps, two dropouts, attention, two norms
+	for i := 2; i < len(operators); i++ {
+		if more := operators[i] - operators[i-1]; more > most || operators[i] < operators[i-1] || spans[i] < spans[i-1] {
+			t.Errorf("after %d looks at the context %d operators have run and %d spans were told of, after %d it is %d and %d: want at most %d more operators",
+				i-2, operators[i-1], spans[i-1], i-1, operators[i], spans[i], most)
+		}
+	}
+	if got, _ := s.gradient(t, b); !slices.Equal(got, want) {
+		t.Error("another gradient after one that was given up")
 	}
 }

@@ -30,7 +30,7 @@ func TestSpans(t *testing.T) {
 		}
 		told = append(told, s.download(t, grad.Slice(spans[span].Lo, spans[span].Hi)))
 	}
-	if _, err := s.run.Gradient(params, grad, randomBatch(rand.New(rand.NewPCG(3, 3)), s.m, 5, 3, 6), final); err != nil {
+	if _, err := s.run.Gradient(t.Context(), params, grad, randomBatch(rand.New(rand.NewPCG(3, 3)), s.m, 5, 3, 6), final); err != nil {
 		t.Fatal(err)
 	}
 	whole := s.download(t, grad)

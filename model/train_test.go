@@ -69,7 +69,7 @@ func (s *setup) train(t *testing.T, sampler *dataset.Sampler, shards int, steps 
 		for shard := range shards {
 			sampler.Batch(&b, ringleader.Step(k), ringleader.Shard(shard))
 			device.Zero(s.lane, grad)
-			res, err := s.run.Gradient(st.Params, grad, &b, nil)
+			res, err := s.run.Gradient(t.Context(), st.Params, grad, &b, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

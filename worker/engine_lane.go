@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -13,8 +14,9 @@ import (
 // Gradients computes gradients of shards, one after another, on one lane.
 type Gradients interface {
 	// Gradient adds the gradient of a shard's loss for the update from step to step+1, summed over its users, to grad. params and
-	// grad are flat vectors of the model's size. The result depends on nothing but these arguments. final is told what is complete of it.
-	Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error)
+	// grad are flat vectors of the model's size. The result depends on nothing but these arguments. final is told what is complete of it. When ctx ends it gives up
+	// soon, long before a large shard would be done, with an error that wraps ctx's.
+	Gradient(ctx context.Context, params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error)
 	// Close releases its memory; the lane stays open.
 	Close()
 }
@@ -77,11 +79,11 @@ func (l *lane) close(dev device.Device) {
 
 // shard adds one shard's gradient for the coming update. last tells whether it is the lane's last one in this pass, as far as is known: once it is, what is
 // complete of it is handed on.
-func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResult, error) {
+func (l *lane) shard(ctx context.Context, e *Engine, s ringleader.Shard, last func() bool) (ShardResult, error) {
 	device.Zero(l.ops, l.grad)
 	device.Zero(l.ops, l.counts)
 	l.added, l.counted, l.refused = 0, 0, 0
-	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s, func(span int) {
+	res, err := l.gradients.Gradient(ctx, e.params, l.grad, e.step, s, func(span int) {
 		if last() {
 			e.sum.add(l, span+1, true)
 		}
@@ -100,9 +102,9 @@ func (l *lane) shard(e *Engine, s ringleader.Shard, last func() bool) (ShardResu
 }
 
 // recompute is the hash of a shard's gradient, which is added to nothing.
-func (l *lane) recompute(e *Engine, s ringleader.Shard) (uint64, error) {
+func (l *lane) recompute(ctx context.Context, e *Engine, s ringleader.Shard) (uint64, error) {
 	device.Zero(l.ops, l.grad)
-	res, err := l.gradients.Gradient(e.params, l.grad, e.step, s, nil)
+	res, err := l.gradients.Gradient(ctx, e.params, l.grad, e.step, s, nil)
 	if err != nil {
 		return 0, fmt.Errorf("shard %d: %w", s, err)
 	}

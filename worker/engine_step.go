@@ -52,7 +52,7 @@ func (e *Engine) Begin(p Pass) {
 	e.sum.begin()
 }
 
-// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum.
+// Compute runs shards on all lanes and fills the trailer with what they report. Each lane keeps its own sum. When ctx ends, shards are left unfinished.
 func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringleader.Shard) error {
 	var mu sync.Mutex // of tr and e.hashes
 	clear(e.hashes)
@@ -60,7 +60,7 @@ func (e *Engine) Compute(ctx context.Context, tr *exact.Trailer, shards []ringle
 		defer e.sum.finish(l)
 		e.sum.reset(l)
 		for s := range hand {
-			res, err := l.shard(e, s, last)
+			res, err := l.shard(ctx, e, s, last)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ func (e *Engine) Recompute(ctx context.Context, shards []ringleader.Shard) ([]in
 	hashes := make([]int64, len(e.hashes))
 	return hashes, e.deal(ctx, shards, func(l *lane, hand iter.Seq[ringleader.Shard], _ func() bool) error {
 		for s := range hand {
-			hash, err := l.recompute(e, s)
+			hash, err := l.recompute(ctx, e, s)
 			if err != nil {
 				return err
 			}
@@ -73,11 +73,12 @@ func (g *generation) recompute(ctx context.Context, before int, among []ringlead
 			shards = append(shards, shard)
 		}
 	}
+	ctx, end := g.standing(ctx)
 	hashes, err := g.replica.Recompute(ctx, shards)
 	if err != nil {
-		return nil, g.own(err)
+		err = g.own(err)
 	}
-	return hashes, nil
+	return hashes, end(err)
 }
 
 // differ says who computed a shard otherwise than the others. In a gang of two the third result is its owner's again, which only shows that its first one was wrong.

@@ -49,13 +49,16 @@ func madeGradient(n int, step ringleader.Step, s ringleader.Shard) []float32 {
 	return g
 }
 
-func (m *made) Gradient(_, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error) {
+func (m *made) Gradient(ctx context.Context, _, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (ShardResult, error) {
 	g := madeGradient(grad.N, step, s)
 	for i, span := range m.spans {
 		device.Upload(m.ops, grad.Slice(span.Lo, span.Hi), g[span.Lo:span.Hi])
 		final(i)
 		if m.after != nil {
 			m.after(i)
+		}
+		if err := ctx.Err(); err != nil {
+			return ShardResult{}, err
 		}
 	}
 	return ShardResult{Result: model.Result{Users: 3, Loss: 1}, Visits: 3, Ledger: uint64(s)}, nil
@@ -256,6 +259,35 @@ func TestForkedExponents(t *testing.T) {
 	noError(t, from.load(st))
 	if st.Digest() != to.Digest(false) {
 		t.Errorf("the engine's digest is %s, the state's %s", to.Digest(false), st.Digest())
+	}
+}
+
+// TestComputeGivesUp: what is half done when ctx ends is left undone, and leaves nothing behind.
+func TestComputeGivesUp(t *testing.T) {
+	for _, reduction := range []string{"exact64", "exact32", "bfloat16"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		spans, stopAt := 0, 0
+		after := func(int) {
+			if spans++; spans == stopAt {
+				cancel()
+			}
+		}
+		e, fresh := madeEngine(t, reduction, 1, exact.BlockElements, after), madeEngine(t, reduction, 1, exact.BlockElements, nil)
+		stopAt = e.sum.all() + 2 // in the middle of the second shard
+		e.Begin(Pass{})
+		if err := e.Compute(ctx, e.NewTrailer(1), []ringleader.Shard{4, 2, 7}); !errors.Is(err, context.Canceled) || spans != stopAt {
+			t.Errorf("%s: after %d spans of three shards of %d: %v, want it to end at %d", reduction, spans, e.sum.all(), err, stopAt)
+		}
+		for _, e := range []*Engine{e, fresh} {
+			group, err := allreduce.NewGroup(allreduce.DefaultConfig(), nil, nil)
+			noError(t, err)
+			m := &member{Engine: e, group: group, shards: []ringleader.Shard{4, 2, 7}}
+			noError(t, m.step(t.Context(), m.NewTrailer(1)))
+			group.Close(nil)
+		}
+		if got, want := e.Digest(false), fresh.Digest(false); got != want {
+			t.Errorf("%s: state %s after a step that was begun twice, want %s", reduction, got, want)
+		}
 	}
 }
 

@@ -67,6 +67,24 @@ func (g *generation) pass(ctx context.Context, tr *exact.Trailer, wide bool) (ag
 // compute runs this member's shards, for as long as the ring stands: what a sum cannot be made of any more is not worth computing. What is complete of the
 // gradient is summed meanwhile.
 func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) error {
+	ctx, end := g.standing(ctx)
+	began := time.Now()
+	g.replica.Begin(Pass{Wide: wide, Hashes: g.recomputes()})
+	early := make(chan error, 1)
+	go func() { early <- g.sumEarly(ctx) }()
+	err := g.replica.Compute(ctx, tr, g.shards)
+	tr.SetPace(g.rank, time.Since(began)/time.Duration(max(len(g.shards), 1)))
+	if err != nil {
+		err = end(g.own(err)) // which the ring tells the others
+	}
+	if sum := <-early; err == nil && sum != nil {
+		err = g.own(sum)
+	}
+	return end(err)
+}
+
+// standing is ctx, for as long as the ring stands. end ends it, and returns the reason of the ring's end instead of an error that only came of that.
+func (g *generation) standing(ctx context.Context) (_ context.Context, end func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -77,25 +95,14 @@ func (g *generation) compute(ctx context.Context, tr *exact.Trailer, wide bool) 
 		case <-ctx.Done():
 		}
 	}()
-	began := time.Now()
-	g.replica.Begin(Pass{Wide: wide, Hashes: g.recomputes()})
-	early := make(chan error, 1)
-	go func() { early <- g.sumEarly(ctx) }()
-	err := g.replica.Compute(ctx, tr, g.shards)
-	tr.SetPace(g.rank, time.Since(began)/time.Duration(max(len(g.shards), 1)))
-	if err != nil {
-		err = g.own(err)
-		cancel(err) // which the ring tells the others
+	return ctx, func(err error) error {
+		cancel(err)
+		<-watched
+		if fault := g.group.Err(); fault != nil && errors.Is(err, context.Canceled) {
+			return fault
+		}
+		return err
 	}
-	if sum := <-early; err == nil && sum != nil {
-		err = g.own(sum)
-	}
-	cancel(nil)
-	<-watched
-	if fault := g.group.Err(); fault != nil && errors.Is(err, context.Canceled) {
-		return fault
-	}
-	return err
 }
 
 // sumEarly: alone there is nothing to wait for.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ringleader-dev/ringleader"
@@ -76,10 +77,10 @@ type batches struct {
 }
 
 // Gradient implements Gradients.
-func (b *batches) Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (res ShardResult, err error) {
+func (b *batches) Gradient(ctx context.Context, params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (res ShardResult, err error) {
 	b.sampler.Batch(&b.batch, step, s)
 	res.Visits, res.Ledger = len(b.batch.User), b.sampler.LedgerOf(&b.batch)
-	res.Result, err = b.run.Gradient(params, grad, &b.batch, final)
+	res.Result, err = b.run.Gradient(ctx, params, grad, &b.batch, final)
 	return res, err
 }
 

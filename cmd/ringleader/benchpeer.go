@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -122,7 +123,7 @@ type peerGradients struct {
 }
 
 // Gradient implements worker.Gradients.
-func (g *peerGradients) Gradient(params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (res worker.ShardResult, err error) {
+func (g *peerGradients) Gradient(ctx context.Context, params, grad device.F32, step ringleader.Step, s ringleader.Shard, final model.Final) (res worker.ShardResult, err error) {
 	first, end := int(s)*g.data.users/g.shards, (int(s)+1)*g.data.users/g.shards
 	b := model.EncodedShard{Step: uint64(step), Shard: uint64(s), Pool: peerNegatives}
 	for range end - first {
@@ -135,6 +136,6 @@ func (g *peerGradients) Gradient(params, grad device.F32, step ringleader.Step, 
 		b.Positive = append(b.Positive, int32(peerNegatives+t))
 	}
 	res.Visits = end - first
-	res.Result, err = g.EncodedGradient(params, grad, &b, final)
+	res.Result, err = g.EncodedGradient(ctx, params, grad, &b, final)
 	return res, err
 }
