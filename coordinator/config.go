@@ -51,7 +51,7 @@ type Config struct {
 type Raft struct {
 	Heartbeat time.Duration // a follower that hears nothing for this long stands for election
 	Election  time.Duration // a candidate that is not elected for this long tries again
-	Lease     time.Duration // a leader that reaches no majority for this long steps down; at most Heartbeat
+	Lease     time.Duration // a leader that reaches no majority for this long steps down; at most Heartbeat. Less than that only deposes leaders whom nobody else misses yet
 	Commit    time.Duration // at the latest then followers learn what is committed
 	Snapshot  uint64        // entries after which the log is compacted
 }
@@ -65,7 +65,7 @@ func DefaultConfig() Config {
 		Tick:      100 * time.Millisecond,
 		MarkEvery: 10 * time.Second,
 		MarkSteps: 100,
-		Raft:      Raft{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 20 * time.Millisecond, Snapshot: 8192},
+		Raft:      Raft{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 200 * time.Millisecond, Commit: 20 * time.Millisecond, Snapshot: 8192},
 	}
 }
 

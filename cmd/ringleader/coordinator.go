@@ -62,7 +62,7 @@ func newCoordinator() *cobra.Command {
 			if cfg.Token = token; join {
 				cfg.Peers, cfg.Join = nil, cfg.Peers
 			}
-			cfg.Raft.Election, cfg.Raft.Lease = cfg.Raft.Heartbeat, cfg.Raft.Heartbeat/2
+			cfg.Raft.Election, cfg.Raft.Lease = cfg.Raft.Heartbeat, cfg.Raft.Heartbeat
 			if err := cfg.Validate(); err != nil {
 				return withCode(exitUsage, err)
 			}
