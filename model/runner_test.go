@@ -135,7 +135,7 @@ func (l *lasting) Err() error {
 // TestGradientGivesUp: whenever its context ends, a gradient does not go on for long, and the runner is as good as before.
 func TestGradientGivesUp(t *testing.T) {
 	what := tinyWhat()
-	what.Model.Dropout = .1
+	what.Model.Dropout, what.Model.Layers = .1, 8
 	s := newSetup(t, what, tinyMeta())
 	b := randomBatch(random(4), s.m, 5, 4)
 	want, _ := s.gradient(t, b)
@@ -149,10 +149,13 @@ func TestGradientGivesUp(t *testing.T) {
 		}
 		operators, spans = append(operators, s.beat.Load()-before), append(spans, told)
 	}
+	if looks := len(operators) - 2; looks < 2*what.Model.Layers {
+		t.Errorf("the context was looked at %d times, want once for each block, there and back, at least", looks)
+	}
 	if last := spans[len(spans)-1]; last != len(s.m.Spans()) {
 		t.Errorf("a gradient that lasts told of %d spans, want %d", last, len(s.m.Spans()))
 	}
-	const most = 9 // a block's way back: four linear maps, two dropouts, attention, two norms
+	most := operators[len(operators)-1] / uint64(what.Model.Layers) // no more than a block, there and back
 	for i := 2; i < len(operators); i++ {
 		if more := operators[i] - operators[i-1]; more > most || operators[i] < operators[i-1] || spans[i] < spans[i-1] {
 			t.Errorf("after %d looks at the context %d operators have run and %d spans were told of, after %d it is %d and %d: want at most %d more operators",
