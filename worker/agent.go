@@ -331,9 +331,10 @@ func (a *agent) heldStep(jobID string) ringleader.Step {
 	return noState
 }
 
-// drop forgets the job. No generation is running.
+// drop forgets the job. No generation is running. What comes next may be of another cluster, founded anew at these addresses, whose terms and
+// indices begin again.
 func (a *agent) drop() {
-	a.verdict, a.recent = nil, nil
+	a.newest, a.verdict, a.recent = nil, nil, nil
 	a.dropReplica()
 	a.setHolding(nil)
 }

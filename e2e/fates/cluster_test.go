@@ -77,6 +77,7 @@ const steps = 10
 type cluster struct {
 	*testing.T
 	net     *memnet.Network
+	node    *coordinator.Coordinator
 	tool    *client.Client
 	store   *mem.Store // the jobs' checkpoints
 	set     []string   // fields of all jobs
@@ -94,13 +95,8 @@ func inCluster(t *testing.T, f func(c *cluster)) {
 	dir := t.TempDir()
 	faketime.Test(t, func(t *testing.T) {
 		c := &cluster{T: t, net: memnet.New(), store: mem.New()}
-		cfg := coordinator.DefaultConfig()
-		cfg.Bind, cfg.Token, cfg.Dir = address, token, dir
-		cfg.Listen, cfg.Dial = c.net.Listen, c.net.Dialer(address)
-		node, err := coordinator.Start(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c.coordinate(dir)
+		var err error
 		if c.tool, err = client.Dial([]string{address}, token, client.Options{Dialer: c.net.Dialer("tool")}); err != nil {
 			t.Fatal(err)
 		}
@@ -120,12 +116,33 @@ func inCluster(t *testing.T, f func(c *cluster)) {
 			if err := c.tool.Close(); err != nil {
 				t.Error(err)
 			}
-			if err := node.Close(); err != nil {
+			if err := c.node.Close(); err != nil {
 				t.Error(err)
 			}
 		}()
 		f(c)
 	})
+}
+
+// coordinate starts the coordinator on what is in a directory.
+func (c *cluster) coordinate(dir string) {
+	c.Helper()
+	cfg := coordinator.DefaultConfig()
+	cfg.Bind, cfg.Token, cfg.Dir = address, token, dir
+	cfg.Listen, cfg.Dial = c.net.Listen, c.net.Dialer(address)
+	var err error
+	if c.node, err = coordinator.Start(cfg); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// refound puts a new cluster in the place of this one: the coordinator has lost its disk, and its workers live on.
+func (c *cluster) refound() {
+	c.Helper()
+	if err := c.node.Close(); err != nil {
+		c.Fatal(err)
+	}
+	c.coordinate(c.TempDir())
 }
 
 // process is a worker. At the steps in holds it waits, once each, until the test lets it go on.
