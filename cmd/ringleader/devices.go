@@ -13,7 +13,7 @@ import (
 )
 
 // deviceNames is what --device may be.
-const deviceNames = "cpu, or cuda:0, cuda:1, ... (see `ringleader devices`)"
+const deviceNames = "cpu, or cuda:0, cuda:1, ... (see 'ringleader devices')" // not in backquotes: pflag takes them for the name of the value
 
 // ownProductsUsage is what --own-products does.
 const ownProductsUsage = "multiply on a GPU with kernels of this program also where cuBLASLt is there, so that unlike machines give the same bits"

@@ -59,7 +59,9 @@ func Write(path string, perm fs.FileMode, ifAbsent bool, write func(io.Writer) e
 	} else {
 		err = os.Rename(temp, path)
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("write %s: %w", path, fs.ErrExist) // without the name of the temporary file, which is gone
+	} else if err != nil {
 		return fmt.Errorf("put %s in place: %w", path, err)
 	}
 	return SyncDir(dir)
