@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 )
 
@@ -24,43 +25,86 @@ func newCheckpoint() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	sub := func(use, short, example string, f func(ctx context.Context, w io.Writer, url string) error) {
+	sub := func(use, short, example string, f func(ctx context.Context, out, warn io.Writer, url string) error) {
 		cmd.AddCommand(&cobra.Command{Use: use + " URL", Short: short, Example: example, Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return f(cmd.Context(), cmd.OutOrStdout(), args[0]) }})
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return f(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
+			}})
 	}
-	sub("list", "List the checkpoints of a run", "  ringleader checkpoint list demo-run", checkpointList)
 	sub("show", "Show a checkpoint's manifest and tensors", "  ringleader checkpoint show demo-run", checkpointShow)
 	sub("verify", "Read every byte of a checkpoint and compare it with its manifest", "  ringleader checkpoint verify s3://bucket/run/step-00000300-1234abcd", checkpointVerify)
 	sub("digest", "Print the state digest, recomputed from the files", "  ringleader checkpoint digest demo-run", checkpointDigest)
-	cmd.AddCommand(checkpointExport(), checkpointImport())
+	cmd.AddCommand(checkpointList(), checkpointExport(), checkpointImport())
 	return cmd
 }
 
-func checkpointList(ctx context.Context, w io.Writer, url string) error {
+// listedCheckpoint is a line of checkpoint list.
+type listedCheckpoint struct {
+	Step        ringleader.Step `json:"step"`
+	StateDigest string          `json:"state_digest,omitempty"`
+	JobDigest   string          `json:"job_digest,omitempty"`
+	Bytes       int64           `json:"bytes"`
+	Files       int             `json:"files"`
+	Written     time.Time       `json:"written,omitzero"`
+	Directory   string          `json:"directory"`
+	Error       string          `json:"error,omitempty"` // its manifest cannot be read
+}
+
+func checkpointList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list URL", Short: "List the checkpoints of a run", Args: cobra.ExactArgs(1),
+		Example: "  ringleader checkpoint list demo-run/faulted\n  ringleader checkpoint list s3://bucket/run --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := listCheckpoints(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), "-", list)
+			}
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+			fmt.Fprintln(t, "STEP\tSTATE DIGEST\tJOB DIGEST\tSIZE\tFILES\tWRITTEN\tDIRECTORY")
+			for _, c := range list {
+				if c.Error != "" {
+					fmt.Fprintf(t, "%d\t-\t-\t-\t-\t-\t%s (%s)\n", c.Step, c.Directory, c.Error)
+					continue
+				}
+				fmt.Fprintf(t, "%d\t%s\t%s\t%.1f MiB\t%d\t%s\t%s\n",
+					c.Step, c.StateDigest, c.JobDigest, float64(c.Bytes)/(1<<20), c.Files, c.Written.Format(time.DateTime), c.Directory)
+			}
+			return t.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
+	return cmd
+}
+
+// listCheckpoints reads the manifests of a run, newest step first.
+func listCheckpoints(ctx context.Context, url string) ([]listedCheckpoint, error) {
 	store, _, err := openRun(ctx, url)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer store.Close()
 	found, err := committed(ctx, store)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "STEP\tSTATE DIGEST\tSIZE\tFILES\tDIRECTORY")
+	var list []listedCheckpoint
 	for _, f := range found {
-		m, _, err := checkpoints.ReadManifest(ctx, store, f.Dir)
-		if err != nil {
-			fmt.Fprintf(t, "%d\t-\t-\t-\t%s (%v)\n", f.Step, f.Dir, err)
-			continue
+		c := listedCheckpoint{Step: f.Step, Directory: f.Dir}
+		if m, _, err := checkpoints.ReadManifest(ctx, store, f.Dir); err != nil {
+			c.Error = err.Error()
+		} else {
+			c.StateDigest, c.JobDigest, c.Files, c.Written = m.State.String(), m.Job.String(), len(m.Files), m.Volatile.Time.UTC()
+			for _, file := range m.Files {
+				c.Bytes += file.Size
+			}
 		}
-		var size int64
-		for _, file := range m.Files {
-			size += file.Size
-		}
-		fmt.Fprintf(t, "%d\t%s\t%.1f MiB\t%d\t%s\n", m.Step, m.State, float64(size)/(1<<20), len(m.Files), f.Dir)
+		list = append(list, c)
 	}
-	return t.Flush()
+	return list, nil
 }
 
 // committed lists the checkpoints that have a manifest, newest first; none is an error.
@@ -99,8 +143,8 @@ func loadCheckpoint(ctx context.Context, url string, warn io.Writer) (*checkpoin
 
 func join(base, name string) string { return base + "/" + name }
 
-func checkpointShow(ctx context.Context, w io.Writer, url string) error {
-	st, m, where, err := loadCheckpoint(ctx, url, io.Discard)
+func checkpointShow(ctx context.Context, w, warn io.Writer, url string) error {
+	st, m, where, err := loadCheckpoint(ctx, url, warn)
 	if err != nil {
 		return err
 	}
@@ -122,7 +166,7 @@ func checkpointShow(ctx context.Context, w io.Writer, url string) error {
 	return err
 }
 
-func checkpointVerify(ctx context.Context, w io.Writer, url string) error {
+func checkpointVerify(ctx context.Context, w, _ io.Writer, url string) error {
 	store, dir, err := openRun(ctx, url)
 	if err != nil {
 		return err
@@ -143,8 +187,8 @@ func checkpointVerify(ctx context.Context, w io.Writer, url string) error {
 	return err
 }
 
-func checkpointDigest(ctx context.Context, w io.Writer, url string) error {
-	st, _, _, err := loadCheckpoint(ctx, url, io.Discard)
+func checkpointDigest(ctx context.Context, w, warn io.Writer, url string) error {
+	st, _, _, err := loadCheckpoint(ctx, url, warn)
 	if err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func jobShow() *cobra.Command {
 	var cluster clusterFlags
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show a job: its state, members, checkpoints and time line", Example: "  ringleader job show job-1", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show a job: its state, members, checkpoints and time line", Example: "  ringleader job show job-abcdefghij", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Get(cmd.Context(), args[0])
@@ -235,7 +235,7 @@ func printJob(w io.Writer, j *rpcpb.JobInfo) error {
 func jobWatch() *cobra.Command {
 	var cluster clusterFlags
 	cmd := &cobra.Command{
-		Use: "watch ID", Short: "Follow a job until it ends", Example: "  ringleader job watch job-1", Args: cobra.ExactArgs(1),
+		Use: "watch ID", Short: "Follow a job until it ends", Example: "  ringleader job watch job-abcdefghij", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(&cluster, func(cl *client.Client) error {
 				return watchJob(cmd.Context(), cl, args[0], cmd.ErrOrStderr())
@@ -292,7 +292,7 @@ func jobProgress(j *rpcpb.JobInfo) progress.State {
 func jobControl(word, short string, action rpcpb.JobAction) *cobra.Command {
 	var cluster clusterFlags
 	cmd := &cobra.Command{
-		Use: word + " ID", Short: short, Example: "  ringleader job " + word + " job-1", Args: cobra.ExactArgs(1),
+		Use: word + " ID", Short: short, Example: "  ringleader job " + word + " job-abcdefghij", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withClient(&cluster, func(cl *client.Client) error {
 				j, err := cl.Control(cmd.Context(), args[0], action)

@@ -72,7 +72,7 @@ func newLocal() *cobra.Command {
 		Use:   "local",
 		Short: "Run one job to its end on a cluster of child processes on this machine",
 		Long: "Starts coordinators and workers as child processes on loopback, runs one job to its end, stops everything, and leaves the run\n" +
-			"(checkpoints in DIR/store, logs in DIR/logs, the loss of each step in DIR/loss.csv, its speed and generations in DIR/report.html) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(faultTable),
+			"(checkpoints in DIR/store, unless the job has a how.store; logs in DIR/logs, the loss of each step in DIR/loss.csv, its speed and generations in DIR/report.html) in DIR. Faults strike when a step is complete; workers wait there until they have:\n" + faultHelp(faultTable),
 		Example: "  ringleader local --job examples/retail.yaml --dir run --workers 3 --fault kill:worker:1@20 --fault join:worker@40\n" +
 			"  ringleader local --job examples/retail.yaml --dir half --workers 3 --stop-at 30\n" +
 			"  ringleader local --job examples/retail.yaml --dir rest --workers 2 --resume half",
@@ -123,7 +123,7 @@ func runLocal(ctx context.Context, o localOptions, show display) (*localReport, 
 	if err != nil {
 		return report, err
 	}
-	if err := atomicfile.WriteFile(filepath.Join(dir, "job.json"), append(spec, '\n'), 0o644); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(dir, runJob), append(spec, '\n'), 0o644); err != nil {
 		return report, err
 	}
 	c, err := newCluster(filepath.Join(dir, "cluster"), filepath.Join(dir, "logs"))

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/file"
 	"github.com/ringleader-dev/ringleader/checkpoints/s3"
+	"github.com/ringleader-dev/ringleader/job"
 )
 
 // openStore chooses the backend: file:///PATH, a plain path, or s3://bucket/prefix.
@@ -86,8 +88,11 @@ func localPath(where string) (string, error) {
 // isLocal tells whether a URL names a place on this machine.
 func isLocal(where string) bool { return !strings.HasPrefix(where, "s3://") }
 
-// runStore is the directory inside a local run that holds its checkpoints.
-const runStore = "store"
+// In the directory of a local run.
+const (
+	runStore = "store"    // holds its checkpoints, unless its job names another place
+	runJob   = "job.json" // the job, in canonical form
+)
 
 // openRun opens a run (its directory, or the URL of its store) or a single step directory. dir is the step directory that was
 // named, or empty for a run.
@@ -98,18 +103,41 @@ func openRun(ctx context.Context, where string) (store checkpoints.Store, dir st
 		return store, name, err
 	}
 	if isLocal(where) {
-		path, err := localPath(where)
-		if err != nil {
+		if where, err = storeOfRun(where); err != nil {
 			return nil, "", err
-		}
-		if s, err := os.Stat(filepath.Join(path, runStore)); err == nil && s.IsDir() {
-			where = filepath.Join(path, runStore)
-		} else if _, err := os.Stat(path); err != nil {
-			return nil, "", withCode(exitInput, fmt.Errorf("run %s: %w", where, err))
 		}
 	}
 	store, err = openStore(ctx, where)
 	return store, "", err
+}
+
+// storeOfRun is where a directory's checkpoints are: in it, in the folder of a local run, or where the job of a local run says.
+func storeOfRun(where string) (string, error) {
+	dir, err := localPath(where)
+	if err != nil {
+		return "", err
+	}
+	if s, err := os.Stat(filepath.Join(dir, runStore)); err == nil && s.IsDir() {
+		return filepath.Join(dir, runStore), nil
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", withCode(exitInput, fmt.Errorf("run %s: %w", where, err))
+	}
+	if _, err := os.Stat(filepath.Join(dir, checkpoints.ManifestName)); err == nil {
+		return dir, nil // a checkpoint under a name of its own, whose job is beside it too
+	}
+	text, err := os.ReadFile(filepath.Join(dir, runJob))
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir, nil
+	}
+	var spec job.Spec
+	if err == nil {
+		spec, err = job.FromCanonical(bytes.TrimSpace(text))
+	}
+	if err != nil {
+		return "", withCode(exitInput, fmt.Errorf("run %s: its %s: %w", where, runJob, err))
+	}
+	return spec.How.Store, nil
 }
 
 func splitLast(where string) (base, name string) {
