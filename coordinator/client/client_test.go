@@ -218,7 +218,7 @@ func TestAnswersOfTheClusterAreNotRepeated(t *testing.T) {
 	nodes(t, func(t *testing.T, a, b, c *node, cl *Client) {
 		a.leads, b.leads, c.leads = true, true, true
 		_, err := cl.Get(t.Context(), "none")
-		if status.Code(err) != codes.NotFound || a.calls+b.calls+c.calls != 1 {
+		if status.Code(err) != codes.NotFound || a.calls+b.calls+c.calls != 1 || strings.Contains(err.Error(), "rpc error") {
 			t.Fatal(err, a.calls, b.calls, c.calls)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -382,7 +382,9 @@ func TestSomethingElseAnswers(t *testing.T) {
 			if !errors.Is(err, ErrNoLeader) || !strings.Contains(err.Error(), l.Addr().String()) {
 				t.Errorf("%v", err)
 			}
-			t.Log(err)
+			if strings.Contains(err.Error(), "rpc error") || strings.Contains(err.Error(), "transport:") {
+				t.Errorf("%v: says how it was heard", err)
+			}
 			if err := cl.Close(); err != nil {
 				t.Error(err)
 			}

@@ -124,15 +124,33 @@ func final(err error) bool {
 	return true
 }
 
-// explain makes an error of the transport one that people understand.
+// explain makes an error of the transport one that people understand. Its code stays.
 func explain(err error) error {
-	text := status.Convert(err).Message()
-	switch {
-	case status.Code(err) == codes.Unimplemented, strings.Contains(text, "server preface"), strings.Contains(text, "unexpected HTTP status code"):
-		return fmt.Errorf("something that is not a Ringleader coordinator answers there: %w", err)
+	st, ok := status.FromError(err)
+	if !ok || err == nil {
+		return err
 	}
-	return err
+	text := st.Message()
+	if _, cause, found := strings.Cut(text, "transport: Error while dialing: "); found {
+		text = strings.TrimSuffix(cause, `"`)
+	}
+	switch {
+	case st.Code() == codes.Unimplemented, strings.Contains(text, "server preface"), strings.Contains(text, "unexpected HTTP status code"):
+		text = "something that is not a Ringleader coordinator answers there: " + text
+	case st.Code() == codes.DeadlineExceeded:
+		text = "it does not answer"
+	}
+	return &answerError{st, text}
 }
+
+// answerError is what a coordinator, or the way to it, said: in words alone, without the frame that gRPC puts around them.
+type answerError struct {
+	status *status.Status
+	text   string
+}
+
+func (e *answerError) Error() string              { return e.text }
+func (e *answerError) GRPCStatus() *status.Status { return e.status }
 
 type operation func(context.Context, rpcpb.CoordinatorServiceClient, ...grpc.CallOption) error
 
