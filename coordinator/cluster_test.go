@@ -244,6 +244,9 @@ func TestPauseResumeCancel(t *testing.T) {
 		if ch := take(w1, (*rpcpb.AttachResponse).GetChange); ch.Action != rpcpb.ChangeAction_CHANGE_ACTION_PAUSE {
 			t.Fatal(ch)
 		}
+		if reason := c.get(j.Id).Reason; !strings.HasPrefix(reason, "pause asked for") {
+			t.Errorf("while the gang is at its step, the job's reason is %q", reason)
+		}
 		checkpoint(a, 12, "d12", false, true, w1)
 		take(w1, (*rpcpb.AttachResponse).GetRelease)
 		c.wantState(j.Id, rpcpb.JobState_JOB_STATE_PAUSED)
@@ -257,6 +260,9 @@ func TestPauseResumeCancel(t *testing.T) {
 		c.control(j.Id, rpcpb.JobAction_JOB_ACTION_CANCEL)
 		if ch := take(w1, (*rpcpb.AttachResponse).GetChange); ch.Action != rpcpb.ChangeAction_CHANGE_ACTION_CANCEL {
 			t.Fatal(ch)
+		}
+		if reason := c.get(j.Id).Reason; !strings.HasPrefix(reason, "cancel asked for") {
+			t.Errorf("while the gang is at its step, the job's reason is %q", reason)
 		}
 		w1.left(b, 13, rpcpb.LeftReason_LEFT_REASON_PLANNED, "", "")
 		take(w1, (*rpcpb.AttachResponse).GetRelease)

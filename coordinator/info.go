@@ -13,6 +13,12 @@ func (l *leadership) info(j *logpb.Job) *rpcpb.JobInfo {
 		Id: j.Id, Name: j.Demand.Name, State: rpcpb.JobState(j.State), Reason: j.Reason, Spec: j.Spec, JobDigest: j.Demand.JobDigest,
 		SubmittedMs: j.SubmittedMs, EndedMs: j.EndedMs, Steps: j.Demand.Steps, Progress: progress(j, p.progress[j.Id]),
 	}
+	switch j.Wish {
+	case logpb.JobAction_JOB_ACTION_PAUSE:
+		i.Reason = "pause asked for: paused after its step, with a checkpoint"
+	case logpb.JobAction_JOB_ACTION_CANCEL:
+		i.Reason = "cancel asked for: cancelled after its step"
+	}
 	if note := p.notes[j.Id]; note != "" && !state.Ended(j) && j.State != logpb.JobState_JOB_STATE_PAUSED {
 		i.Reason = note
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,12 +21,16 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&f.coordinators, "coordinators", []string{"127.0.0.1:7600"}, "addresses of the coordinators, HOST:PORT,...")
+	addresses := []string{"127.0.0.1:7600"}
+	if set := os.Getenv("RINGLEADER_COORDINATORS"); set != "" {
+		addresses = strings.Split(set, ",")
+	}
+	cmd.Flags().StringSliceVar(&f.coordinators, "coordinators", addresses, "addresses of the coordinators, HOST:PORT,...; $RINGLEADER_COORDINATORS unless given")
 	f.registerToken(cmd)
 }
 
 func (f *clusterFlags) registerToken(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.tokenFile, "token-file", defaultTokenFile(), "file with the cluster's token, at least 16 characters")
+	cmd.Flags().StringVar(&f.tokenFile, "token-file", defaultTokenFile(), "file with the cluster's token, at least 16 characters; $RINGLEADER_TOKEN_FILE unless given")
 }
 
 func (f *clusterFlags) token() (rpcauth.Token, error) {
@@ -34,6 +39,9 @@ func (f *clusterFlags) token() (rpcauth.Token, error) {
 }
 
 func defaultTokenFile() string {
+	if set := os.Getenv("RINGLEADER_TOKEN_FILE"); set != "" {
+		return set
+	}
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return "ringleader-token"
@@ -80,7 +88,7 @@ func newCoordinator() *cobra.Command {
 			}
 			node, err := coordinator.Start(cfg)
 			if err != nil {
-				return err
+				return withCode(exitInput, err) // the address or the directory
 			}
 			select {
 			case <-ctx.Done():

@@ -153,14 +153,22 @@ func jobList() *cobra.Command {
 
 // stepOf is how far a job has come, of how much if that is known: the coordinators do not know how long an epoch is.
 func stepOf(j *rpcpb.JobInfo, of string) string {
+	if j.Steps == 0 {
+		return fmt.Sprint(stepReached(j))
+	}
+	return fmt.Sprint(stepReached(j), of, j.Steps)
+}
+
+// stepReached is the highest step that is known of. A new leader hears of the gang's newest only after its next one.
+func stepReached(j *rpcpb.JobInfo) int64 {
 	step := j.GetProgress().GetStep()
 	if n := len(j.Checkpoints); n > 0 {
 		step = max(step, j.Checkpoints[n-1].Step)
 	}
-	if j.Steps == 0 {
-		return fmt.Sprint(step)
+	if n := len(j.Generations); n > 0 {
+		step = max(step, j.Generations[n-1].FirstStep)
 	}
-	return fmt.Sprint(step, of, j.Steps)
+	return step
 }
 
 // stateName is the word of the glossary.
@@ -263,11 +271,17 @@ func watchJob(ctx context.Context, cl *client.Client, id string, w io.Writer) er
 		show.Update(jobProgress(j))
 		return nil
 	})
+	if ctx.Err() != nil {
+		return withCode(exitInterrupted, fmt.Errorf("interrupted; job %s goes on", id))
+	}
 	if err != nil {
 		return answered(err)
 	}
-	if s := last.GetState(); s == rpcpb.JobState_JOB_STATE_FAILED || s == rpcpb.JobState_JOB_STATE_CANCELLED {
-		return fmt.Errorf("job %s %s: %s", id, stateName(s), last.Reason)
+	switch s := last.GetState(); s {
+	case rpcpb.JobState_JOB_STATE_FAILED:
+		return fmt.Errorf("job %s failed: %s", id, last.Reason)
+	case rpcpb.JobState_JOB_STATE_CANCELLED:
+		return fmt.Errorf("job %s was cancelled at step %s", id, stepOf(last, " of "))
 	}
 	return nil
 }
@@ -275,7 +289,7 @@ func watchJob(ctx context.Context, cl *client.Client, id string, w io.Writer) er
 // jobProgress is what a display shows of a job.
 func jobProgress(j *rpcpb.JobInfo) progress.State {
 	p := j.GetProgress()
-	s := progress.State{Step: ringleader.Step(p.GetStep()), Steps: ringleader.Step(j.Steps), Loss: p.GetLoss(), UsersPerSecond: p.GetUsersPerS(), TokensPerSecond: p.GetTokensPerS()}
+	s := progress.State{Step: ringleader.Step(stepReached(j)), Steps: ringleader.Step(j.Steps), Loss: p.GetLoss(), UsersPerSecond: p.GetUsersPerS(), TokensPerSecond: p.GetTokensPerS()}
 	if n := len(j.Generations); n > 0 {
 		s.Generation, s.Workers = ringleader.Generation(j.Generations[n-1].Number), len(j.Generations[n-1].Members)
 	}

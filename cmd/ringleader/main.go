@@ -102,18 +102,34 @@ func newRoot() *cobra.Command {
 		newData(), newJob(), newCheckpoint(), newEvaluate(), newEmbed(), newReproduce(), newBench(),
 		newCoordinator(), newWorker(), newDevices(), newVersion(),
 	)
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
+	usageErrors(root)
 	return root
 }
 
-// usageErrors makes wrong positional arguments exit like wrong flags.
+// usageErrors makes wrong positional arguments exit like wrong flags, and say what is right.
 func usageErrors(c *cobra.Command) {
 	if check := c.Args; check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error { return withCode(exitUsage, check(cmd, args)) }
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			if err == nil {
+				return nil
+			}
+			return withCode(exitUsage, fmt.Errorf("%w; %s", err, advice(cmd, args)))
+		}
 	}
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
 	}
+}
+
+// advice is for whoever gave a command wrong arguments.
+func advice(cmd *cobra.Command, args []string) string {
+	if !cmd.HasSubCommands() {
+		return "usage: " + cmd.UseLine()
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		return "did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return "see " + cmd.CommandPath() + " --help"
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -76,9 +77,41 @@ func TestExitCode(t *testing.T) {
 		{"unknown flag", t.Context(), usage("local", "--bogus"), exitUsage},
 		{"missing flag", t.Context(), usage("local", "--job", "x"), exitUsage},
 		{"missing argument", t.Context(), usage("job", "show"), exitUsage},
+		{"port in use", t.Context(), usage("coordinator", "--data-dir", filepath.Join(t.TempDir(), "c"), "--bind", taken(t), "--token-file", tokenFile(t)), exitInput},
+		{"directory that is a file", t.Context(), usage("coordinator", "--data-dir", tokenFile(t), "--bind", "127.0.0.1:0", "--token-file", tokenFile(t)), exitInput},
 	} {
 		if got := exitCode(c.ctx, c.err); got != c.want {
 			t.Errorf("%s (%v): exit code %d, want %d", c.name, c.err, got, c.want)
+		}
+	}
+}
+
+// taken is an address that somebody listens on.
+func taken(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	noError(t, err)
+	t.Cleanup(func() { noError(t, l.Close()) })
+	return l.Addr().String()
+}
+
+func tokenFile(t *testing.T) string {
+	file := filepath.Join(t.TempDir(), "token")
+	noError(t, os.WriteFile(file, []byte("0123456789abcdef"), 0o600))
+	return file
+}
+
+// TestUsage: who mistypes is told what was meant, or how the command is called.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"jobs", `unknown command "jobs" for "ringleader"; did you mean job?`},
+		{"job shwo x", `unknown command "shwo" for "ringleader job"; did you mean show?`},
+		{"worker drian", `unknown command "drian" for "ringleader worker"; did you mean drain?`},
+		{"frobnicate", `unknown command "frobnicate" for "ringleader"; see ringleader --help`},
+		{"job show", "accepts 1 arg(s), received 0; usage: ringleader job show ID [flags]"},
+		{"version 1", `unknown command "1" for "ringleader version"; usage: ringleader version [flags]`},
+	} {
+		if _, err := command(t, strings.Fields(c.args)...); err == nil || err.Error() != c.want || exitCode(t.Context(), err) != exitUsage {
+			t.Errorf("ringleader %s: %v; want %s", c.args, err, c.want)
 		}
 	}
 }
@@ -106,8 +139,9 @@ func TestStepOf(t *testing.T) {
 	for want, j := range map[string]*rpcpb.JobInfo{
 		"3/10":  {Steps: 10, Progress: &rpcpb.Progress{Step: 3}},
 		"0/10":  {Steps: 10},
-		"10/10": {Steps: 10, Checkpoints: []*rpcpb.CheckpointInfo{{Step: 10}}}, // resumed at its end
-		"7":     {Progress: &rpcpb.Progress{Step: 7}},                          // epochs
+		"10/10": {Steps: 10, Checkpoints: []*rpcpb.CheckpointInfo{{Step: 10}}},                                                         // resumed at its end
+		"5/10":  {Steps: 10, Progress: &rpcpb.Progress{Step: 3}, Generations: []*rpcpb.GenerationInfo{{FirstStep: 2}, {FirstStep: 5}}}, // nothing heard of the newest yet
+		"7":     {Progress: &rpcpb.Progress{Step: 7}},                                                                                  // epochs
 	} {
 		if got := stepOf(j, "/"); got != want {
 			t.Errorf("%v: %q, want %q", j, got, want)

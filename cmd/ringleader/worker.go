@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
@@ -96,8 +98,11 @@ func newWorker() *cobra.Command {
 				cfg.Dial = throughWire(o.wire)
 			}
 			err = worker.Run(ctx, cfg)
-			if errors.As(err, new(*worker.DeviceError)) {
+			switch {
+			case errors.As(err, new(*worker.DeviceError)):
 				err = withCode(exitDevice, err)
+			case status.Code(err) != codes.Unknown: // the coordinators refuse it: its token is wrong
+				err = answered(err)
 			}
 			return err
 		},
