@@ -97,6 +97,7 @@ func newCoordinator() *cobra.Command {
 			return node.Close()
 		},
 	}
+	cmd.AddCommand(coordinatorList())
 	f := cmd.Flags()
 	f.StringVar(&cfg.Dir, "data-dir", "", "directory of this node's log and snapshots (required); an empty one is a new node")
 	f.StringVar(&cfg.Bind, "bind", cfg.Bind, "address to listen on, for services and Raft alike")

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/coordinator/client"
@@ -130,6 +129,7 @@ func jobSubmit() *cobra.Command {
 
 func jobList() *cobra.Command {
 	var cluster clusterFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the jobs", Example: "  ringleader job list", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -137,6 +137,13 @@ func jobList() *cobra.Command {
 				jobs, err := cl.List(cmd.Context())
 				if err != nil {
 					return answered(err)
+				}
+				if asJSON {
+					list := []jobJSON{}
+					for _, j := range jobs {
+						list = append(list, jobAsJSON(j))
+					}
+					return writeJSON(cmd.OutOrStdout(), "-", list)
 				}
 				t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 				fmt.Fprintln(t, "JOB\tNAME\tSTATE\tSTEP\tREASON")
@@ -148,6 +155,7 @@ func jobList() *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	return cmd
 }
 
@@ -204,8 +212,7 @@ func jobShow() *cobra.Command {
 					return answered(err)
 				}
 				if asJSON {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), protojson.Format(j))
-					return err
+					return writeJSON(cmd.OutOrStdout(), "-", jobAsJSON(j))
 				}
 				return printJob(cmd.OutOrStdout(), j)
 			})

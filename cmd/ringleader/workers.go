@@ -17,6 +17,7 @@ import (
 
 func workerList() *cobra.Command {
 	var cluster clusterFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the workers that a cluster knows", Example: "  ringleader worker list", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -24,6 +25,9 @@ func workerList() *cobra.Command {
 				info, err := cl.Cluster(cmd.Context())
 				if err != nil {
 					return answered(err)
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), "-", workersAsJSON(info.Workers))
 				}
 				t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 				fmt.Fprintln(t, "WORKER\tSTATE\tJOB\tHOST\tADDRESS\tDEVICE\tNUMERICS CLASS")
@@ -35,6 +39,7 @@ func workerList() *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	return cmd
 }
 
