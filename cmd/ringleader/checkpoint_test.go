@@ -83,3 +83,33 @@ func TestStoreOfRun(t *testing.T) {
 		t.Errorf("the job's file is %s beside a checkpoint, %s beside a run", checkpoints.JobName, runJob)
 	}
 }
+
+// TestCheckOwner: a store is one job's.
+func TestCheckOwner(t *testing.T) {
+	_, store := untrainedRun(t)
+	_, spec, _, err := loadWithJob(t.Context(), store, os.Stderr)
+	noError(t, err)
+	absent := filepath.Join(t.TempDir(), "absent")
+	noError(t, checkOwner(t.Context(), store, spec.What.Digest()))
+	noError(t, checkOwner(t.Context(), absent, spec.What.Digest()))
+	noError(t, checkOwner(t.Context(), t.TempDir(), spec.What.Digest()))
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("looking for a store made one")
+	}
+	mine := spec
+	mine.What.Seed++
+	mine.How.Store = store
+	plan := &localPlan{spec: mine}
+	theirs := spec.What.Digest().String()
+	if err := plan.checkStore(t.Context()); err == nil || exitCode(t.Context(), err) != exitInput || !strings.Contains(err.Error(), theirs) {
+		t.Errorf("another job's store is taken: %v", err)
+	}
+	var warned strings.Builder
+	if err := plan.checkStoreFromAfar(t.Context(), &warned); err == nil || exitCode(t.Context(), err) != exitInput || warned.Len() > 0 {
+		t.Errorf("another job's store is submitted with: %v", err)
+	}
+	plan.spec.How.Store = filepath.Join(tokenFile(t), "store") // below a file: nobody can read it from here
+	if err := plan.checkStoreFromAfar(t.Context(), &warned); err != nil || !strings.Contains(warned.String(), "cannot be read from here") {
+		t.Errorf("a store that only workers reach: %v, %s", err, warned.String())
+	}
+}

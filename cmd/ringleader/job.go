@@ -98,6 +98,9 @@ func jobSubmit() *cobra.Command {
 				return withCode(exitInput, fmt.Errorf("job file %s: how.store is empty; allowed: a path, file:///PATH, s3://BUCKET/PREFIX", args[0]))
 			}
 			plan := &localPlan{spec: spec}
+			if err := plan.checkStoreFromAfar(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			if err := plan.resumeFrom(cmd.Context(), resume, fork); err != nil {
 				return err
 			}

@@ -200,7 +200,7 @@ func (o *localOptions) prepare(ctx context.Context) (*localPlan, error) {
 	return p, p.resumeFrom(ctx, o.resume, o.fork)
 }
 
-// checkStore makes one attempt at writing to the store that the job names.
+// checkStore makes one attempt at writing to the store that the job names, and wants it to be this job's.
 func (p *localPlan) checkStore(ctx context.Context) error {
 	how := p.spec.How
 	if how.Store == "" {
@@ -208,9 +208,29 @@ func (p *localPlan) checkStore(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
 	defer cancel()
-	if err := probeStore(ctx, how.Store); err != nil {
+	err := probeStore(ctx, how.Store)
+	if err == nil {
+		err = checkOwner(ctx, how.Store, p.spec.What.Digest())
+	}
+	if err != nil {
 		return fmt.Errorf("how.store %s: %w", how.Store, err)
 	}
+	return nil
+}
+
+// checkStoreFromAfar is checkStore for a job that others will train: only workers need to reach the store.
+func (p *localPlan) checkStoreFromAfar(ctx context.Context, warn io.Writer) error {
+	how := p.spec.How
+	limited, cancel := context.WithTimeout(ctx, time.Duration(how.Deadlines.Store))
+	defer cancel()
+	err := checkOwner(limited, how.Store, p.spec.What.Digest())
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*foreignError)), ctx.Err() != nil:
+		return fmt.Errorf("how.store %s: %w", how.Store, err)
+	}
+	printNotes(warn, []string{fmt.Sprintf("how.store %s cannot be read from here: %v", how.Store, err)})
 	return nil
 }
 

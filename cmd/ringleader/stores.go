@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/file"
 	"github.com/ringleader-dev/ringleader/checkpoints/s3"
@@ -70,6 +71,37 @@ func probeStore(ctx context.Context, where string) error {
 		err = store.Delete(ctx, name)
 	}
 	return storeError(err)
+}
+
+// checkOwner refuses a store whose newest checkpoint is another job's: who asks for the newest one of the run would get that, and two jobs would seem
+// to be one. A store that is not there yet belongs to nobody.
+func checkOwner(ctx context.Context, where string, digest ringleader.Digest) error {
+	store, err := openStore(ctx, where)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	found, err := checkpoints.List(ctx, store, "")
+	if err != nil {
+		return storeError(err)
+	}
+	for _, f := range found {
+		if m, _, err := checkpoints.ReadManifest(ctx, store, f.Dir); err == nil && m.Job != digest {
+			return withCode(exitInput, &foreignError{f.Dir, m.Job, digest})
+		} else if err == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+type foreignError struct {
+	dir          string
+	theirs, this ringleader.Digest
+}
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("its newest checkpoint, %s, is of the job with digest %s, this job's is %s; want a store for each job", e.dir, e.theirs, e.this)
 }
 
 // localPath is the path that a store URL names on this machine; an error for any other scheme.
