@@ -285,6 +285,27 @@ func TestStoreTroubleIsReportedAndAbandoned(t *testing.T) {
 			t.Fatal(e)
 		}
 		checkpoint(a, 20, "d20", false, false, w1, w2)
+		// A store that stays away for hours does not drive everything else out of the history, and the job says what it waits for.
+		for range 10 {
+			for _, w := range []*fake{w1, w2} {
+				w.send(&rpcpb.AttachRequest{Message: &rpcpb.AttachRequest_CheckpointFailed{CheckpointFailed: &rpcpb.CheckpointFailed{
+					JobId: j.Id, Generation: 1, Step: 30, Final: true, Error: "store away"}}})
+			}
+		}
+		says := func() (n int) {
+			for _, e := range c.get(j.Id).Events {
+				if strings.Contains(e.Text, "store away") {
+					n++
+				}
+			}
+			return n
+		}
+		c.eventually("both are heard", func() bool { return says() == 2 })
+		<-time.After(time.Second)
+		got = c.get(j.Id)
+		if says() != 2 || got.State != rpcpb.JobState_JOB_STATE_FINISHING || !strings.Contains(got.Reason, "final checkpoint at step 30: worker w") {
+			t.Errorf("%d times in the history; %v: %s", says(), got.State, got.Reason)
+		}
 	})
 }
 

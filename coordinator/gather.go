@@ -140,6 +140,9 @@ func (l *leadership) tellCommitted(s *session, job string, c *logpb.Checkpoint, 
 	s.send(&rpcpb.AttachResponse{Message: &rpcpb.AttachResponse_Committed{Committed: &rpcpb.Committed{JobId: job, Step: c.Step, Final: c.Final, Retire: retire}}})
 }
 
+// finalTrouble begins what the history says of a final checkpoint that cannot be stored yet.
+const finalTrouble = "final checkpoint"
+
 // onCheckpointFailed: trouble with the store is reported and never stops training. Only a final checkpoint is waited for.
 func (l *leadership) onCheckpointFailed(sess *session, m *rpcpb.CheckpointFailed) error {
 	j := l.member(m.JobId, m.Generation, sess.id)
@@ -150,7 +153,7 @@ func (l *leadership) onCheckpointFailed(sess *session, m *rpcpb.CheckpointFailed
 		if err := l.finishing(j); err != nil {
 			return err
 		}
-		return l.note(j.Id, fmt.Sprintf("final checkpoint at step %d: worker %s tries again: %s", m.Step, sess.id, m.Error))
+		return l.note(j.Id, fmt.Sprintf("%s at step %d: worker %s tries again: %s", finalTrouble, m.Step, sess.id, m.Error))
 	}
 	delete(l.gather(j).steps, m.Step)
 	for _, member := range state.Current(j).Members {

@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"strings"
+
 	"github.com/ringleader-dev/ringleader/coordinator/state"
 	"github.com/ringleader-dev/ringleader/proto/logpb"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
@@ -12,6 +14,9 @@ func (l *leadership) info(j *logpb.Job) *rpcpb.JobInfo {
 	i := &rpcpb.JobInfo{
 		Id: j.Id, Name: j.Demand.Name, State: rpcpb.JobState(j.State), Reason: j.Reason, Spec: j.Spec, JobDigest: j.Demand.JobDigest,
 		SubmittedMs: j.SubmittedMs, EndedMs: j.EndedMs, Steps: j.Demand.Steps, Progress: progress(j, p.progress[j.Id]),
+	}
+	if n := len(j.Events); j.State == logpb.JobState_JOB_STATE_FINISHING && strings.HasPrefix(j.Events[n-1].Text, finalTrouble) {
+		i.Reason = j.Events[n-1].Text
 	}
 	switch j.Wish {
 	case logpb.JobAction_JOB_ACTION_PAUSE:

@@ -240,7 +240,14 @@ func (l *leadership) fail(job string, generation uint64, text string) error {
 	return err
 }
 
+// repeats is how far back a text is looked for that would be noted again: as far as the members of large gangs report the same trouble by turns.
+const repeats = 64
+
+// note adds to a job's history, which is bounded: trouble that lasts and is reported every few seconds must not drive everything else out of it.
 func (l *leadership) note(job, text string) error {
+	if state.Says(l.c.fsm.View().Job(job), repeats, text) {
+		return nil
+	}
 	_, _, err := l.try(&logpb.Command{Command: &logpb.Command_JobNoted{JobNoted: &logpb.JobNoted{JobId: job, Text: text}}})
 	return err
 }

@@ -196,6 +196,12 @@ func note(j *logpb.Job, ms int64, text string) {
 	j.Events = newest(append(j.Events, &logpb.Event{Number: number, TimeMs: ms, Text: shorten(text)}), MaxEvents)
 }
 
+// Says tells whether one of the newest n events of a job's history has this text.
+func Says(j *logpb.Job, n int, text string) bool {
+	text = shorten(text)
+	return slices.ContainsFunc(newest(j.GetEvents(), n), func(e *logpb.Event) bool { return e.Text == text })
+}
+
 // newest keeps the last n elements.
 func newest[T any](s []T, n int) []T { return s[max(0, len(s)-n):] }
 
