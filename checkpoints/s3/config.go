@@ -10,6 +10,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/ringleader-dev/ringleader/checkpoints"
 )
@@ -68,6 +69,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Bucket == "":
 		return fmt.Errorf("s3 configuration: bucket is empty")
+	case s3utils.CheckValidBucketName(c.Bucket) != nil:
+		return fmt.Errorf("s3 configuration: bucket %q: %w", c.Bucket, s3utils.CheckValidBucketName(c.Bucket))
 	case c.Prefix != "" && checkpoints.CheckName(c.Prefix) != nil:
 		return fmt.Errorf("s3 configuration: prefix %q: %w", c.Prefix, checkpoints.CheckName(c.Prefix))
 	case c.AccessKey == "" != (c.SecretKey == ""):

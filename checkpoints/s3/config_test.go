@@ -31,6 +31,7 @@ func TestFromURL(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for field, change := range map[string]func(*Config){
 		"bucket":     func(c *Config) { c.Bucket = "" },
+		`bucket "b"`: func(c *Config) { c.Bucket = "b" },
 		"prefix":     func(c *Config) { c.Prefix = "/a" },
 		"secret key": func(c *Config) { c.SecretKey = "" },
 		"part size":  func(c *Config) { c.PartSize = 1 },
