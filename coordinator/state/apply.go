@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -92,7 +93,7 @@ func (s *State) edit(id string, change func(*logpb.Job, *Result) error) (Result,
 
 func (s *State) submit(index uint64, ms int64, c *logpb.JobSubmitted) (Result, error) {
 	if old := s.view.JobByKey(c.Key); old != nil {
-		if !bytes.Equal(old.Spec, c.Spec) || old.ResumeUrl != c.ResumeUrl || old.ResumeStep != c.ResumeStep {
+		if !bytes.Equal(old.Spec, c.Spec) || !resumesAs(old, c) {
 			return Result{}, fmt.Errorf("submit under key %q: %w: job %s has another spec or resume point", c.Key, ErrExists, old.Id)
 		}
 		return Result{Job: old, Duplicate: true}, nil
@@ -107,6 +108,15 @@ func (s *State) submit(index uint64, ms int64, c *logpb.JobSubmitted) (Result, e
 	note(j, ms, "submitted")
 	s.view.Jobs = append(s.withoutOldEnded(), j)
 	return Result{Job: j}, nil
+}
+
+// resumesAs tells whether a submission begins where an earlier one did. Of a run, the newest checkpoint is meant: when the same is asked for again, the
+// run may have come further.
+func resumesAs(old *logpb.Job, c *logpb.JobSubmitted) bool {
+	if old.ResumeUrl == c.ResumeUrl {
+		return old.ResumeStep == c.ResumeStep
+	}
+	return old.ResumeUrl != "" && path.Dir(old.ResumeUrl) == path.Dir(c.ResumeUrl) && old.ResumeStep < c.ResumeStep
 }
 
 func (s *State) admissible(c *logpb.JobSubmitted) error {

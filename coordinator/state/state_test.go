@@ -132,6 +132,37 @@ func running(t *testing.T) *machine {
 	return newMachine(t, registered("w1"), registered("w2"), registered("w3"), submitted("a", "key", demand()), created("a", 1, 0, "w1", "w2"))
 }
 
+// TestSubmitAgainWithARun: whoever submits the same again, with the same run to resume from, gets the same job, although the run has come further.
+func TestSubmitAgainWithARun(t *testing.T) {
+	resuming := func(url string, step int64) *logpb.Command {
+		c := submitted("a", "key", demand())
+		c.GetJobSubmitted().ResumeUrl, c.GetJobSubmitted().ResumeStep = url, step
+		return c
+	}
+	m := newMachine(t)
+	m.ok(resuming("s3://b/run/step-00000010-aa", 10))
+	for _, c := range []struct {
+		url  string
+		step int64
+		same bool
+	}{
+		{"s3://b/run/step-00000010-aa", 10, true},
+		{"s3://b/run/step-00000020-bb", 20, true},
+		{"s3://b/run/step-00000005-cc", 5, false},
+		{"s3://b/run/step-00000010-dd", 10, false},
+		{"s3://b/other/step-00000020-bb", 20, false},
+		{"", 0, false},
+	} {
+		if c.same {
+			if r := m.ok(resuming(c.url, c.step)); !r.Duplicate {
+				t.Errorf("%+v is another job", c)
+			}
+		} else {
+			m.refused(resuming(c.url, c.step), ErrExists)
+		}
+	}
+}
+
 func TestSubmitIsIdempotentByKey(t *testing.T) {
 	m := newMachine(t, submitted("a", "key", demand()))
 	if r := m.ok(submitted("a2", "key", demand())); !r.Duplicate || r.Job.Id != "a" {

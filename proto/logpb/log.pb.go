@@ -423,7 +423,7 @@ func (*Command_JobEvaluated) isCommand_Command() {}
 
 func (*Command_StatesDiffered) isCommand_Command() {}
 
-// JobSubmitted admits a job. The same key with the same spec and resume point is a duplicate and changes nothing.
+// JobSubmitted admits a job. The same key with the same spec and resume point, or a later checkpoint of the run it was, is a duplicate and changes nothing.
 type JobSubmitted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`

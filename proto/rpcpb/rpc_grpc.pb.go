@@ -39,7 +39,7 @@ const (
 // CoordinatorService is answered by the leader; another coordinator answers UNAVAILABLE with the leader's address in
 // the trailer "ringleader-leader", which coordinator/client follows.
 type CoordinatorServiceClient interface {
-	// SubmitJob admits a job. The same key returns the job that it submitted before; the same key with another spec is ALREADY_EXISTS.
+	// SubmitJob admits a job. The same key returns the job that it submitted before; the same key with another spec or run to resume from is ALREADY_EXISTS.
 	SubmitJob(ctx context.Context, in *SubmitJobRequest, opts ...grpc.CallOption) (*SubmitJobResponse, error)
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
@@ -174,7 +174,7 @@ type CoordinatorService_AttachClient = grpc.BidiStreamingClient[AttachRequest, A
 // CoordinatorService is answered by the leader; another coordinator answers UNAVAILABLE with the leader's address in
 // the trailer "ringleader-leader", which coordinator/client follows.
 type CoordinatorServiceServer interface {
-	// SubmitJob admits a job. The same key returns the job that it submitted before; the same key with another spec is ALREADY_EXISTS.
+	// SubmitJob admits a job. The same key returns the job that it submitted before; the same key with another spec or run to resume from is ALREADY_EXISTS.
 	SubmitJob(context.Context, *SubmitJobRequest) (*SubmitJobResponse, error)
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
