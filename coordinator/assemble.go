@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/ringleader-dev/ringleader/coordinator/state"
 	"github.com/ringleader-dev/ringleader/proto/rpcpb"
 )
 
@@ -152,6 +154,28 @@ func (c *Coordinator) admit(ctx context.Context, id, addr string) error {
 		return fmt.Errorf("%w: give coordinator %s its vote: %w", errNotLeader, addr, err)
 	}
 	c.cfg.Log.Info("admitted a coordinator", "id", id, "address", addr)
+	return nil
+}
+
+// remove is the leader's part of taking a node out that will not come back: until then it counts in every majority. A node that answers would
+// ask to be admitted again.
+func (c *Coordinator) remove(ctx context.Context, addr string) error {
+	servers := c.configuration()
+	at := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.Address) == addr })
+	if at < 0 {
+		var known []string
+		for _, s := range servers {
+			known = append(known, string(s.Address))
+		}
+		return fmt.Errorf("remove coordinator %s: %w: the coordinators are %s", addr, state.ErrNotFound, strings.Join(known, ", "))
+	}
+	if _, err := c.ask.ClusterAt(ctx, addr); err == nil {
+		return fmt.Errorf("remove coordinator %s: %w: it answers; stop it first", addr, state.ErrState)
+	}
+	if err := c.raft.RemoveServer(servers[at].ID, 0, membershipTimeout).Error(); err != nil {
+		return fmt.Errorf("%w: remove coordinator %s: %w", errNotLeader, addr, err)
+	}
+	c.cfg.Log.Info("removed a coordinator", "id", servers[at].ID, "address", addr)
 	return nil
 }
 

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/ringleader-dev/ringleader/proto/logpb"
 )
 
@@ -56,6 +59,46 @@ func TestJoin(t *testing.T) {
 		if v := n.fsm.View(); len(v.Jobs) != 1 {
 			t.Fatalf("%d jobs", len(v.Jobs))
 		}
+	})
+}
+
+// A node that is gone for good counts in every majority until it is removed.
+func TestRemove(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, c *cluster) {
+		cfg := c.config("127.0.0.1:8000")
+		cfg.Peers, cfg.Join = nil, c.peers
+		c.startWith(cfg)
+		voters := func() int {
+			r, err := c.tool.Cluster(t.Context())
+			if err != nil {
+				return 0
+			}
+			n := 0
+			for _, i := range r.Coordinators {
+				if i.Voter {
+					n++
+				}
+			}
+			return n
+		}
+		c.eventually("there are 4 voters", func() bool { return voters() == 4 })
+		if err := c.tool.RemoveCoordinator(t.Context(), "127.0.0.1:8000"); status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("one that answers: %v", err)
+		}
+		if err := c.tool.RemoveCoordinator(t.Context(), "127.0.0.1:9"); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "127.0.0.1:8000") {
+			t.Errorf("one that nobody knows: %v", err)
+		}
+		c.stop("127.0.0.1:8000")
+		if err := c.tool.RemoveCoordinator(t.Context(), "127.0.0.1:8000"); err != nil {
+			t.Fatal(err)
+		}
+		c.stop(c.peers[0])
+		c.submit("", spec(t, nil)) // of 4, 2 would be no majority
+		if n := voters(); n != 3 {
+			t.Errorf("%d voters, want 3", n)
+		}
+		c.start(c.peers[0])
+		c.same()
 	})
 }
 

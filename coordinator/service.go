@@ -275,6 +275,17 @@ func (s *service) AddCoordinator(ctx context.Context, req *rpcpb.AddCoordinatorR
 	return &rpcpb.AddCoordinatorResponse{}, nil
 }
 
+// RemoveCoordinator implements the service.
+func (s *service) RemoveCoordinator(ctx context.Context, req *rpcpb.RemoveCoordinatorRequest) (*rpcpb.RemoveCoordinatorResponse, error) {
+	if _, err := s.leader(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.c.remove(ctx, req.Address); err != nil {
+		return nil, grpcError(err)
+	}
+	return &rpcpb.RemoveCoordinatorResponse{}, nil
+}
+
 // DrainWorker implements the service.
 func (s *service) DrainWorker(ctx context.Context, req *rpcpb.DrainWorkerRequest) (*rpcpb.DrainWorkerResponse, error) {
 	l, err := s.leader(ctx)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -67,6 +68,9 @@ func newCoordinator() *cobra.Command {
 			if host, _, err := net.SplitHostPort(cfg.Bind); err == nil && cfg.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
 				return withCode(exitUsage, fmt.Errorf("--bind %s is every address of this machine: --advertise must say HOST:PORT at which others reach it", cfg.Bind))
 			}
+			if join && len(cfg.Peers) == 0 {
+				return withCode(exitUsage, errors.New("--join: --peers must name coordinators of the running cluster"))
+			}
 			if cfg.Token = token; join {
 				cfg.Peers, cfg.Join = nil, cfg.Peers
 			}
@@ -97,12 +101,12 @@ func newCoordinator() *cobra.Command {
 			return node.Close()
 		},
 	}
-	cmd.AddCommand(coordinatorList())
+	cmd.AddCommand(coordinatorList(), coordinatorRemove())
 	f := cmd.Flags()
 	f.StringVar(&cfg.Dir, "data-dir", "", "directory of this node's log and snapshots (required); an empty one is a new node")
 	f.StringVar(&cfg.Bind, "bind", cfg.Bind, "address to listen on, for services and Raft alike")
 	f.StringVar(&cfg.Advertise, "advertise", "", "address under which the others reach this node (default: --bind)")
-	f.StringSliceVar(&cfg.Peers, "peers", nil, "addresses of all initial coordinators, this one included")
+	f.StringSliceVar(&cfg.Peers, "peers", nil, "addresses of all initial coordinators, this one included; with --join, of running ones (default: a cluster of one)")
 	f.BoolVar(&join, "join", false, "join the running cluster of --peers as a new node")
 	f.DurationVar(&cfg.Raft.Heartbeat, "raft-heartbeat", cfg.Raft.Heartbeat, "how long the leader may be silent before others stand for election; more for slow networks and busy machines")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow addresses beyond loopback although traffic is not encrypted")

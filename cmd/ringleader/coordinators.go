@@ -62,6 +62,27 @@ func coordinatorList() *cobra.Command {
 	return cmd
 }
 
+func coordinatorRemove() *cobra.Command {
+	var cluster clusterFlags
+	cmd := &cobra.Command{
+		Use: "remove ADDRESS", Short: "Take a coordinator out of its cluster that will not come back", Args: cobra.ExactArgs(1),
+		Long: "A coordinator that is gone still counts in every majority until it is removed. One that comes back empty at its old address replaces itself\n" +
+			"and need not be removed. The coordinator must be stopped.",
+		Example: "  ringleader coordinator remove 127.0.0.1:7602",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withClient(&cluster, func(cl *client.Client) error {
+				if err := cl.RemoveCoordinator(cmd.Context(), args[0]); err != nil {
+					return answered(err)
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
+				return err
+			})
+		},
+	}
+	cluster.register(cmd)
+	return cmd
+}
+
 // listCoordinators asks all that are known, and those whom they name, by address. An error is a cluster that refuses to answer.
 func listCoordinators(ctx context.Context, cl *client.Client, known []string) ([]coordinatorJSON, error) {
 	answers := map[string]*rpcpb.ClusterResponse{}

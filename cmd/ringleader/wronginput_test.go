@@ -59,6 +59,7 @@ func TestWrongInput(t *testing.T) {
 		{[]string{"worker", "--dir", dir, "--token-file", token, "--coordinators", ""}, exitUsage, "--coordinators: no address is given, want HOST:PORT"},
 		{[]string{"worker", "--dir", dir, "--token-file", token, "--coordinators", "here"}, exitUsage, `--coordinators: address "here": want HOST:PORT`},
 		{[]string{"job", "list", "--token-file", token, "--coordinators", "here"}, exitUsage, `address "here": want HOST:PORT`},
+		{[]string{"coordinator", "--data-dir", dir, "--token-file", token, "--join"}, exitUsage, "--join: --peers must name coordinators of the running cluster"},
 		{[]string{"worker", "--dir", dir, "--token-file", filepath.Join(dir, "none")}, exitInput, "read token file"},
 	} {
 		root := newRoot()

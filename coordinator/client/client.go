@@ -183,6 +183,14 @@ func (c *Client) AddCoordinator(ctx context.Context, id, addr string) error {
 	})
 }
 
+// RemoveCoordinator takes a stopped node out; see the service. One that is asked again, as its answer was lost, is not found any more.
+func (c *Client) RemoveCoordinator(ctx context.Context, addr string) error {
+	return c.call(ctx, "remove coordinator "+addr, func(ctx context.Context, s rpcpb.CoordinatorServiceClient, o ...grpc.CallOption) error {
+		_, err := s.RemoveCoordinator(ctx, &rpcpb.RemoveCoordinatorRequest{Address: addr}, o...)
+		return err
+	})
+}
+
 // Drain tells an attached worker to leave its gang after its step and to end; see the service.
 func (c *Client) Drain(ctx context.Context, worker string) error {
 	return c.call(ctx, "drain worker "+worker, func(ctx context.Context, s rpcpb.CoordinatorServiceClient, o ...grpc.CallOption) error {

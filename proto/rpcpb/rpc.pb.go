@@ -1543,6 +1543,86 @@ func (*AddCoordinatorResponse) Descriptor() ([]byte, []int) {
 	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{21}
 }
 
+type RemoveCoordinatorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCoordinatorRequest) Reset() {
+	*x = RemoveCoordinatorRequest{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCoordinatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCoordinatorRequest) ProtoMessage() {}
+
+func (x *RemoveCoordinatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCoordinatorRequest.ProtoReflect.Descriptor instead.
+func (*RemoveCoordinatorRequest) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RemoveCoordinatorRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type RemoveCoordinatorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCoordinatorResponse) Reset() {
+	*x = RemoveCoordinatorResponse{}
+	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCoordinatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCoordinatorResponse) ProtoMessage() {}
+
+func (x *RemoveCoordinatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCoordinatorResponse.ProtoReflect.Descriptor instead.
+func (*RemoveCoordinatorResponse) Descriptor() ([]byte, []int) {
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{23}
+}
+
 // AttachRequest is what a worker tells the leader.
 type AttachRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1566,7 +1646,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	mi := &file_rpcpb_rpc_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1658,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[22]
+	mi := &file_rpcpb_rpc_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1671,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{22}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AttachRequest) GetMessage() isAttachRequest_Message {
@@ -1788,7 +1868,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	mi := &file_rpcpb_rpc_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1880,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[23]
+	mi := &file_rpcpb_rpc_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1893,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{23}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Register) GetWorkerId() string {
@@ -1897,7 +1977,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[24]
+	mi := &file_rpcpb_rpc_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +1989,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[24]
+	mi := &file_rpcpb_rpc_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2002,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{24}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Holding) GetJobId() string {
@@ -1997,7 +2077,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[25]
+	mi := &file_rpcpb_rpc_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2089,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[25]
+	mi := &file_rpcpb_rpc_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2102,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{25}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Heartbeat) GetBeat() uint64 {
@@ -2052,7 +2132,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[26]
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2144,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[26]
+	mi := &file_rpcpb_rpc_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2157,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{26}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Progress) GetJobId() string {
@@ -2176,7 +2256,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[27]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2268,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[27]
+	mi := &file_rpcpb_rpc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2281,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{27}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Left) GetJobId() string {
@@ -2278,7 +2358,7 @@ type Dispute struct {
 
 func (x *Dispute) Reset() {
 	*x = Dispute{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2370,7 @@ func (x *Dispute) String() string {
 func (*Dispute) ProtoMessage() {}
 
 func (x *Dispute) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[28]
+	mi := &file_rpcpb_rpc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2383,7 @@ func (x *Dispute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
 func (*Dispute) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{28}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Dispute) GetStep() int64 {
@@ -2332,7 +2412,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2424,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[29]
+	mi := &file_rpcpb_rpc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2437,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{29}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FileInfo) GetName() string {
@@ -2397,7 +2477,7 @@ type PartsWritten struct {
 
 func (x *PartsWritten) Reset() {
 	*x = PartsWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2489,7 @@ func (x *PartsWritten) String() string {
 func (*PartsWritten) ProtoMessage() {}
 
 func (x *PartsWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[30]
+	mi := &file_rpcpb_rpc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2502,7 @@ func (x *PartsWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsWritten.ProtoReflect.Descriptor instead.
 func (*PartsWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{30}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PartsWritten) GetJobId() string {
@@ -2486,7 +2566,7 @@ type ManifestWritten struct {
 
 func (x *ManifestWritten) Reset() {
 	*x = ManifestWritten{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2578,7 @@ func (x *ManifestWritten) String() string {
 func (*ManifestWritten) ProtoMessage() {}
 
 func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[31]
+	mi := &file_rpcpb_rpc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2591,7 @@ func (x *ManifestWritten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestWritten.ProtoReflect.Descriptor instead.
 func (*ManifestWritten) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{31}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ManifestWritten) GetJobId() string {
@@ -2549,7 +2629,7 @@ type CheckpointFailed struct {
 
 func (x *CheckpointFailed) Reset() {
 	*x = CheckpointFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2641,7 @@ func (x *CheckpointFailed) String() string {
 func (*CheckpointFailed) ProtoMessage() {}
 
 func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[32]
+	mi := &file_rpcpb_rpc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2654,7 @@ func (x *CheckpointFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointFailed.ProtoReflect.Descriptor instead.
 func (*CheckpointFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{32}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CheckpointFailed) GetJobId() string {
@@ -2626,7 +2706,7 @@ type CheckpointUnusable struct {
 
 func (x *CheckpointUnusable) Reset() {
 	*x = CheckpointUnusable{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2718,7 @@ func (x *CheckpointUnusable) String() string {
 func (*CheckpointUnusable) ProtoMessage() {}
 
 func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[33]
+	mi := &file_rpcpb_rpc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2731,7 @@ func (x *CheckpointUnusable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointUnusable.ProtoReflect.Descriptor instead.
 func (*CheckpointUnusable) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{33}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckpointUnusable) GetJobId() string {
@@ -2696,7 +2776,7 @@ type Evaluated struct {
 
 func (x *Evaluated) Reset() {
 	*x = Evaluated{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2788,7 @@ func (x *Evaluated) String() string {
 func (*Evaluated) ProtoMessage() {}
 
 func (x *Evaluated) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[34]
+	mi := &file_rpcpb_rpc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2801,7 @@ func (x *Evaluated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evaluated.ProtoReflect.Descriptor instead.
 func (*Evaluated) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{34}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Evaluated) GetJobId() string {
@@ -2771,7 +2851,7 @@ type JobFailed struct {
 
 func (x *JobFailed) Reset() {
 	*x = JobFailed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2783,7 +2863,7 @@ func (x *JobFailed) String() string {
 func (*JobFailed) ProtoMessage() {}
 
 func (x *JobFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[35]
+	mi := &file_rpcpb_rpc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2796,7 +2876,7 @@ func (x *JobFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFailed.ProtoReflect.Descriptor instead.
 func (*JobFailed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{35}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *JobFailed) GetJobId() string {
@@ -2831,7 +2911,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +2923,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[36]
+	mi := &file_rpcpb_rpc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +2936,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{36}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Prepared) GetJobId() string {
@@ -2895,7 +2975,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +2987,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[37]
+	mi := &file_rpcpb_rpc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3000,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{37}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AttachResponse) GetMessage() isAttachResponse_Message {
@@ -3093,7 +3173,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3185,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[38]
+	mi := &file_rpcpb_rpc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3198,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{38}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
 }
 
 // Prepare asks an idle worker to get ready for a job whose gang it is to join, or in which it is to replace somebody: to open the data, build the
@@ -3133,7 +3213,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3225,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[39]
+	mi := &file_rpcpb_rpc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3238,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{39}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Prepare) GetJobId() string {
@@ -3185,7 +3265,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3277,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[40]
+	mi := &file_rpcpb_rpc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3290,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{40}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Registered) GetTerm() uint64 {
@@ -3247,7 +3327,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3339,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[41]
+	mi := &file_rpcpb_rpc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3352,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{41}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Assign) GetTerm() uint64 {
@@ -3349,7 +3429,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +3441,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[42]
+	mi := &file_rpcpb_rpc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +3454,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{42}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Member) GetWorkerId() string {
@@ -3410,7 +3490,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3502,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[43]
+	mi := &file_rpcpb_rpc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3515,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{43}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Change) GetJobId() string {
@@ -3472,7 +3552,7 @@ type WriteManifest struct {
 
 func (x *WriteManifest) Reset() {
 	*x = WriteManifest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3564,7 @@ func (x *WriteManifest) String() string {
 func (*WriteManifest) ProtoMessage() {}
 
 func (x *WriteManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[44]
+	mi := &file_rpcpb_rpc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3577,7 @@ func (x *WriteManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteManifest.ProtoReflect.Descriptor instead.
 func (*WriteManifest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{44}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WriteManifest) GetJobId() string {
@@ -3541,7 +3621,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3633,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[45]
+	mi := &file_rpcpb_rpc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3646,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{45}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Committed) GetJobId() string {
@@ -3610,7 +3690,7 @@ type CheckpointAbandoned struct {
 
 func (x *CheckpointAbandoned) Reset() {
 	*x = CheckpointAbandoned{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3622,7 +3702,7 @@ func (x *CheckpointAbandoned) String() string {
 func (*CheckpointAbandoned) ProtoMessage() {}
 
 func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[46]
+	mi := &file_rpcpb_rpc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3635,7 +3715,7 @@ func (x *CheckpointAbandoned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAbandoned.ProtoReflect.Descriptor instead.
 func (*CheckpointAbandoned) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{46}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CheckpointAbandoned) GetJobId() string {
@@ -3676,7 +3756,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +3768,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[47]
+	mi := &file_rpcpb_rpc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +3781,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{47}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Release) GetJobId() string {
@@ -3720,7 +3800,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3812,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[48]
+	mi := &file_rpcpb_rpc_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3825,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{48}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{50}
 }
 
 type RingResponse struct {
@@ -3756,7 +3836,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[49]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +3848,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[49]
+	mi := &file_rpcpb_rpc_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +3861,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{49}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
 }
 
 // FetchStateRequest asks for a run of the state's words in canonical order, so that a joiner can copy from several members at a time.
@@ -3797,7 +3877,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[50]
+	mi := &file_rpcpb_rpc_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +3889,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[50]
+	mi := &file_rpcpb_rpc_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +3902,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{50}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FetchStateRequest) GetJobId() string {
@@ -3863,7 +3943,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[51]
+	mi := &file_rpcpb_rpc_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3875,7 +3955,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[51]
+	mi := &file_rpcpb_rpc_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3888,7 +3968,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{51}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FetchStateResponse) GetHeader() *StateHeader {
@@ -3914,7 +3994,7 @@ type StateHeader struct {
 
 func (x *StateHeader) Reset() {
 	*x = StateHeader{}
-	mi := &file_rpcpb_rpc_proto_msgTypes[52]
+	mi := &file_rpcpb_rpc_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +4006,7 @@ func (x *StateHeader) String() string {
 func (*StateHeader) ProtoMessage() {}
 
 func (x *StateHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_rpcpb_rpc_proto_msgTypes[52]
+	mi := &file_rpcpb_rpc_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4019,7 @@ func (x *StateHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHeader.ProtoReflect.Descriptor instead.
 func (*StateHeader) Descriptor() ([]byte, []int) {
-	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{52}
+	return file_rpcpb_rpc_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StateHeader) GetStep() int64 {
@@ -4097,7 +4177,10 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15AddCoordinatorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x18\n" +
-	"\x16AddCoordinatorResponse\"\xfc\x05\n" +
+	"\x16AddCoordinatorResponse\"4\n" +
+	"\x18RemoveCoordinatorRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x1b\n" +
+	"\x19RemoveCoordinatorResponse\"\xfc\x05\n" +
 	"\rAttachRequest\x129\n" +
 	"\bregister\x18\x01 \x01(\v2\x1b.ringleader.rpc.v1.RegisterH\x00R\bregister\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.ringleader.rpc.v1.HeartbeatH\x00R\theartbeat\x129\n" +
@@ -4341,7 +4424,7 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\x15CHANGE_ACTION_REGROUP\x10\x01\x12\x17\n" +
 	"\x13CHANGE_ACTION_PAUSE\x10\x02\x12\x18\n" +
 	"\x14CHANGE_ACTION_CANCEL\x10\x03\x12\x1c\n" +
-	"\x18CHANGE_ACTION_CHECKPOINT\x10\x042\xac\x06\n" +
+	"\x18CHANGE_ACTION_CHECKPOINT\x10\x042\x9c\a\n" +
 	"\x12CoordinatorService\x12V\n" +
 	"\tSubmitJob\x12#.ringleader.rpc.v1.SubmitJobRequest\x1a$.ringleader.rpc.v1.SubmitJobResponse\x12S\n" +
 	"\bListJobs\x12\".ringleader.rpc.v1.ListJobsRequest\x1a#.ringleader.rpc.v1.ListJobsResponse\x12M\n" +
@@ -4350,7 +4433,8 @@ const file_rpcpb_rpc_proto_rawDesc = "" +
 	"\n" +
 	"ControlJob\x12$.ringleader.rpc.v1.ControlJobRequest\x1a%.ringleader.rpc.v1.ControlJobResponse\x12P\n" +
 	"\aCluster\x12!.ringleader.rpc.v1.ClusterRequest\x1a\".ringleader.rpc.v1.ClusterResponse\x12e\n" +
-	"\x0eAddCoordinator\x12(.ringleader.rpc.v1.AddCoordinatorRequest\x1a).ringleader.rpc.v1.AddCoordinatorResponse\x12\\\n" +
+	"\x0eAddCoordinator\x12(.ringleader.rpc.v1.AddCoordinatorRequest\x1a).ringleader.rpc.v1.AddCoordinatorResponse\x12n\n" +
+	"\x11RemoveCoordinator\x12+.ringleader.rpc.v1.RemoveCoordinatorRequest\x1a,.ringleader.rpc.v1.RemoveCoordinatorResponse\x12\\\n" +
 	"\vDrainWorker\x12%.ringleader.rpc.v1.DrainWorkerRequest\x1a&.ringleader.rpc.v1.DrainWorkerResponse\x12Q\n" +
 	"\x06Attach\x12 .ringleader.rpc.v1.AttachRequest\x1a!.ringleader.rpc.v1.AttachResponse(\x010\x012Z\n" +
 	"\vRingService\x12K\n" +
@@ -4372,70 +4456,72 @@ func file_rpcpb_rpc_proto_rawDescGZIP() []byte {
 }
 
 var file_rpcpb_rpc_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_rpcpb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_rpcpb_rpc_proto_goTypes = []any{
-	(JobState)(0),                  // 0: ringleader.rpc.v1.JobState
-	(JobAction)(0),                 // 1: ringleader.rpc.v1.JobAction
-	(LeftReason)(0),                // 2: ringleader.rpc.v1.LeftReason
-	(ChangeAction)(0),              // 3: ringleader.rpc.v1.ChangeAction
-	(*JobInfo)(nil),                // 4: ringleader.rpc.v1.JobInfo
-	(*GenerationInfo)(nil),         // 5: ringleader.rpc.v1.GenerationInfo
-	(*CheckpointInfo)(nil),         // 6: ringleader.rpc.v1.CheckpointInfo
-	(*Event)(nil),                  // 7: ringleader.rpc.v1.Event
-	(*SubmitJobRequest)(nil),       // 8: ringleader.rpc.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),      // 9: ringleader.rpc.v1.SubmitJobResponse
-	(*ListJobsRequest)(nil),        // 10: ringleader.rpc.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),       // 11: ringleader.rpc.v1.ListJobsResponse
-	(*GetJobRequest)(nil),          // 12: ringleader.rpc.v1.GetJobRequest
-	(*GetJobResponse)(nil),         // 13: ringleader.rpc.v1.GetJobResponse
-	(*WatchJobRequest)(nil),        // 14: ringleader.rpc.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),       // 15: ringleader.rpc.v1.WatchJobResponse
-	(*ControlJobRequest)(nil),      // 16: ringleader.rpc.v1.ControlJobRequest
-	(*ControlJobResponse)(nil),     // 17: ringleader.rpc.v1.ControlJobResponse
-	(*ClusterRequest)(nil),         // 18: ringleader.rpc.v1.ClusterRequest
-	(*ClusterResponse)(nil),        // 19: ringleader.rpc.v1.ClusterResponse
-	(*CoordinatorInfo)(nil),        // 20: ringleader.rpc.v1.CoordinatorInfo
-	(*WorkerInfo)(nil),             // 21: ringleader.rpc.v1.WorkerInfo
-	(*DrainWorkerRequest)(nil),     // 22: ringleader.rpc.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil),    // 23: ringleader.rpc.v1.DrainWorkerResponse
-	(*AddCoordinatorRequest)(nil),  // 24: ringleader.rpc.v1.AddCoordinatorRequest
-	(*AddCoordinatorResponse)(nil), // 25: ringleader.rpc.v1.AddCoordinatorResponse
-	(*AttachRequest)(nil),          // 26: ringleader.rpc.v1.AttachRequest
-	(*Register)(nil),               // 27: ringleader.rpc.v1.Register
-	(*Holding)(nil),                // 28: ringleader.rpc.v1.Holding
-	(*Heartbeat)(nil),              // 29: ringleader.rpc.v1.Heartbeat
-	(*Progress)(nil),               // 30: ringleader.rpc.v1.Progress
-	(*Left)(nil),                   // 31: ringleader.rpc.v1.Left
-	(*Dispute)(nil),                // 32: ringleader.rpc.v1.Dispute
-	(*FileInfo)(nil),               // 33: ringleader.rpc.v1.FileInfo
-	(*PartsWritten)(nil),           // 34: ringleader.rpc.v1.PartsWritten
-	(*ManifestWritten)(nil),        // 35: ringleader.rpc.v1.ManifestWritten
-	(*CheckpointFailed)(nil),       // 36: ringleader.rpc.v1.CheckpointFailed
-	(*CheckpointUnusable)(nil),     // 37: ringleader.rpc.v1.CheckpointUnusable
-	(*Evaluated)(nil),              // 38: ringleader.rpc.v1.Evaluated
-	(*JobFailed)(nil),              // 39: ringleader.rpc.v1.JobFailed
-	(*Prepared)(nil),               // 40: ringleader.rpc.v1.Prepared
-	(*AttachResponse)(nil),         // 41: ringleader.rpc.v1.AttachResponse
-	(*Drain)(nil),                  // 42: ringleader.rpc.v1.Drain
-	(*Prepare)(nil),                // 43: ringleader.rpc.v1.Prepare
-	(*Registered)(nil),             // 44: ringleader.rpc.v1.Registered
-	(*Assign)(nil),                 // 45: ringleader.rpc.v1.Assign
-	(*Member)(nil),                 // 46: ringleader.rpc.v1.Member
-	(*Change)(nil),                 // 47: ringleader.rpc.v1.Change
-	(*WriteManifest)(nil),          // 48: ringleader.rpc.v1.WriteManifest
-	(*Committed)(nil),              // 49: ringleader.rpc.v1.Committed
-	(*CheckpointAbandoned)(nil),    // 50: ringleader.rpc.v1.CheckpointAbandoned
-	(*Release)(nil),                // 51: ringleader.rpc.v1.Release
-	(*RingRequest)(nil),            // 52: ringleader.rpc.v1.RingRequest
-	(*RingResponse)(nil),           // 53: ringleader.rpc.v1.RingResponse
-	(*FetchStateRequest)(nil),      // 54: ringleader.rpc.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),     // 55: ringleader.rpc.v1.FetchStateResponse
-	(*StateHeader)(nil),            // 56: ringleader.rpc.v1.StateHeader
-	nil,                            // 57: ringleader.rpc.v1.Register.LabelsEntry
+	(JobState)(0),                     // 0: ringleader.rpc.v1.JobState
+	(JobAction)(0),                    // 1: ringleader.rpc.v1.JobAction
+	(LeftReason)(0),                   // 2: ringleader.rpc.v1.LeftReason
+	(ChangeAction)(0),                 // 3: ringleader.rpc.v1.ChangeAction
+	(*JobInfo)(nil),                   // 4: ringleader.rpc.v1.JobInfo
+	(*GenerationInfo)(nil),            // 5: ringleader.rpc.v1.GenerationInfo
+	(*CheckpointInfo)(nil),            // 6: ringleader.rpc.v1.CheckpointInfo
+	(*Event)(nil),                     // 7: ringleader.rpc.v1.Event
+	(*SubmitJobRequest)(nil),          // 8: ringleader.rpc.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),         // 9: ringleader.rpc.v1.SubmitJobResponse
+	(*ListJobsRequest)(nil),           // 10: ringleader.rpc.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),          // 11: ringleader.rpc.v1.ListJobsResponse
+	(*GetJobRequest)(nil),             // 12: ringleader.rpc.v1.GetJobRequest
+	(*GetJobResponse)(nil),            // 13: ringleader.rpc.v1.GetJobResponse
+	(*WatchJobRequest)(nil),           // 14: ringleader.rpc.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),          // 15: ringleader.rpc.v1.WatchJobResponse
+	(*ControlJobRequest)(nil),         // 16: ringleader.rpc.v1.ControlJobRequest
+	(*ControlJobResponse)(nil),        // 17: ringleader.rpc.v1.ControlJobResponse
+	(*ClusterRequest)(nil),            // 18: ringleader.rpc.v1.ClusterRequest
+	(*ClusterResponse)(nil),           // 19: ringleader.rpc.v1.ClusterResponse
+	(*CoordinatorInfo)(nil),           // 20: ringleader.rpc.v1.CoordinatorInfo
+	(*WorkerInfo)(nil),                // 21: ringleader.rpc.v1.WorkerInfo
+	(*DrainWorkerRequest)(nil),        // 22: ringleader.rpc.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil),       // 23: ringleader.rpc.v1.DrainWorkerResponse
+	(*AddCoordinatorRequest)(nil),     // 24: ringleader.rpc.v1.AddCoordinatorRequest
+	(*AddCoordinatorResponse)(nil),    // 25: ringleader.rpc.v1.AddCoordinatorResponse
+	(*RemoveCoordinatorRequest)(nil),  // 26: ringleader.rpc.v1.RemoveCoordinatorRequest
+	(*RemoveCoordinatorResponse)(nil), // 27: ringleader.rpc.v1.RemoveCoordinatorResponse
+	(*AttachRequest)(nil),             // 28: ringleader.rpc.v1.AttachRequest
+	(*Register)(nil),                  // 29: ringleader.rpc.v1.Register
+	(*Holding)(nil),                   // 30: ringleader.rpc.v1.Holding
+	(*Heartbeat)(nil),                 // 31: ringleader.rpc.v1.Heartbeat
+	(*Progress)(nil),                  // 32: ringleader.rpc.v1.Progress
+	(*Left)(nil),                      // 33: ringleader.rpc.v1.Left
+	(*Dispute)(nil),                   // 34: ringleader.rpc.v1.Dispute
+	(*FileInfo)(nil),                  // 35: ringleader.rpc.v1.FileInfo
+	(*PartsWritten)(nil),              // 36: ringleader.rpc.v1.PartsWritten
+	(*ManifestWritten)(nil),           // 37: ringleader.rpc.v1.ManifestWritten
+	(*CheckpointFailed)(nil),          // 38: ringleader.rpc.v1.CheckpointFailed
+	(*CheckpointUnusable)(nil),        // 39: ringleader.rpc.v1.CheckpointUnusable
+	(*Evaluated)(nil),                 // 40: ringleader.rpc.v1.Evaluated
+	(*JobFailed)(nil),                 // 41: ringleader.rpc.v1.JobFailed
+	(*Prepared)(nil),                  // 42: ringleader.rpc.v1.Prepared
+	(*AttachResponse)(nil),            // 43: ringleader.rpc.v1.AttachResponse
+	(*Drain)(nil),                     // 44: ringleader.rpc.v1.Drain
+	(*Prepare)(nil),                   // 45: ringleader.rpc.v1.Prepare
+	(*Registered)(nil),                // 46: ringleader.rpc.v1.Registered
+	(*Assign)(nil),                    // 47: ringleader.rpc.v1.Assign
+	(*Member)(nil),                    // 48: ringleader.rpc.v1.Member
+	(*Change)(nil),                    // 49: ringleader.rpc.v1.Change
+	(*WriteManifest)(nil),             // 50: ringleader.rpc.v1.WriteManifest
+	(*Committed)(nil),                 // 51: ringleader.rpc.v1.Committed
+	(*CheckpointAbandoned)(nil),       // 52: ringleader.rpc.v1.CheckpointAbandoned
+	(*Release)(nil),                   // 53: ringleader.rpc.v1.Release
+	(*RingRequest)(nil),               // 54: ringleader.rpc.v1.RingRequest
+	(*RingResponse)(nil),              // 55: ringleader.rpc.v1.RingResponse
+	(*FetchStateRequest)(nil),         // 56: ringleader.rpc.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),        // 57: ringleader.rpc.v1.FetchStateResponse
+	(*StateHeader)(nil),               // 58: ringleader.rpc.v1.StateHeader
+	nil,                               // 59: ringleader.rpc.v1.Register.LabelsEntry
 }
 var file_rpcpb_rpc_proto_depIdxs = []int32{
 	0,  // 0: ringleader.rpc.v1.JobInfo.state:type_name -> ringleader.rpc.v1.JobState
-	30, // 1: ringleader.rpc.v1.JobInfo.progress:type_name -> ringleader.rpc.v1.Progress
+	32, // 1: ringleader.rpc.v1.JobInfo.progress:type_name -> ringleader.rpc.v1.Progress
 	5,  // 2: ringleader.rpc.v1.JobInfo.generations:type_name -> ringleader.rpc.v1.GenerationInfo
 	6,  // 3: ringleader.rpc.v1.JobInfo.checkpoints:type_name -> ringleader.rpc.v1.CheckpointInfo
 	7,  // 4: ringleader.rpc.v1.JobInfo.events:type_name -> ringleader.rpc.v1.Event
@@ -4447,39 +4533,39 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	4,  // 10: ringleader.rpc.v1.ControlJobResponse.job:type_name -> ringleader.rpc.v1.JobInfo
 	20, // 11: ringleader.rpc.v1.ClusterResponse.coordinators:type_name -> ringleader.rpc.v1.CoordinatorInfo
 	21, // 12: ringleader.rpc.v1.ClusterResponse.workers:type_name -> ringleader.rpc.v1.WorkerInfo
-	27, // 13: ringleader.rpc.v1.AttachRequest.register:type_name -> ringleader.rpc.v1.Register
-	29, // 14: ringleader.rpc.v1.AttachRequest.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	30, // 15: ringleader.rpc.v1.AttachRequest.progress:type_name -> ringleader.rpc.v1.Progress
-	31, // 16: ringleader.rpc.v1.AttachRequest.left:type_name -> ringleader.rpc.v1.Left
-	34, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
-	35, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
-	36, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
-	39, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
-	37, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
-	38, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
-	40, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
-	57, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
-	28, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
+	29, // 13: ringleader.rpc.v1.AttachRequest.register:type_name -> ringleader.rpc.v1.Register
+	31, // 14: ringleader.rpc.v1.AttachRequest.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	32, // 15: ringleader.rpc.v1.AttachRequest.progress:type_name -> ringleader.rpc.v1.Progress
+	33, // 16: ringleader.rpc.v1.AttachRequest.left:type_name -> ringleader.rpc.v1.Left
+	36, // 17: ringleader.rpc.v1.AttachRequest.parts_written:type_name -> ringleader.rpc.v1.PartsWritten
+	37, // 18: ringleader.rpc.v1.AttachRequest.manifest_written:type_name -> ringleader.rpc.v1.ManifestWritten
+	38, // 19: ringleader.rpc.v1.AttachRequest.checkpoint_failed:type_name -> ringleader.rpc.v1.CheckpointFailed
+	41, // 20: ringleader.rpc.v1.AttachRequest.job_failed:type_name -> ringleader.rpc.v1.JobFailed
+	39, // 21: ringleader.rpc.v1.AttachRequest.checkpoint_unusable:type_name -> ringleader.rpc.v1.CheckpointUnusable
+	40, // 22: ringleader.rpc.v1.AttachRequest.evaluated:type_name -> ringleader.rpc.v1.Evaluated
+	42, // 23: ringleader.rpc.v1.AttachRequest.prepared:type_name -> ringleader.rpc.v1.Prepared
+	59, // 24: ringleader.rpc.v1.Register.labels:type_name -> ringleader.rpc.v1.Register.LabelsEntry
+	30, // 25: ringleader.rpc.v1.Register.holding:type_name -> ringleader.rpc.v1.Holding
 	2,  // 26: ringleader.rpc.v1.Holding.reason:type_name -> ringleader.rpc.v1.LeftReason
-	32, // 27: ringleader.rpc.v1.Holding.dispute:type_name -> ringleader.rpc.v1.Dispute
+	34, // 27: ringleader.rpc.v1.Holding.dispute:type_name -> ringleader.rpc.v1.Dispute
 	2,  // 28: ringleader.rpc.v1.Left.reason:type_name -> ringleader.rpc.v1.LeftReason
-	32, // 29: ringleader.rpc.v1.Left.dispute:type_name -> ringleader.rpc.v1.Dispute
-	33, // 30: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
+	34, // 29: ringleader.rpc.v1.Left.dispute:type_name -> ringleader.rpc.v1.Dispute
+	35, // 30: ringleader.rpc.v1.PartsWritten.files:type_name -> ringleader.rpc.v1.FileInfo
 	6,  // 31: ringleader.rpc.v1.ManifestWritten.checkpoint:type_name -> ringleader.rpc.v1.CheckpointInfo
-	44, // 32: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
-	45, // 33: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
-	47, // 34: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
-	48, // 35: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
-	49, // 36: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
-	51, // 37: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
-	50, // 38: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
-	29, // 39: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
-	43, // 40: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
-	42, // 41: ringleader.rpc.v1.AttachResponse.drain:type_name -> ringleader.rpc.v1.Drain
-	46, // 42: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
+	46, // 32: ringleader.rpc.v1.AttachResponse.registered:type_name -> ringleader.rpc.v1.Registered
+	47, // 33: ringleader.rpc.v1.AttachResponse.assign:type_name -> ringleader.rpc.v1.Assign
+	49, // 34: ringleader.rpc.v1.AttachResponse.change:type_name -> ringleader.rpc.v1.Change
+	50, // 35: ringleader.rpc.v1.AttachResponse.write_manifest:type_name -> ringleader.rpc.v1.WriteManifest
+	51, // 36: ringleader.rpc.v1.AttachResponse.committed:type_name -> ringleader.rpc.v1.Committed
+	53, // 37: ringleader.rpc.v1.AttachResponse.release:type_name -> ringleader.rpc.v1.Release
+	52, // 38: ringleader.rpc.v1.AttachResponse.checkpoint_abandoned:type_name -> ringleader.rpc.v1.CheckpointAbandoned
+	31, // 39: ringleader.rpc.v1.AttachResponse.heartbeat:type_name -> ringleader.rpc.v1.Heartbeat
+	45, // 40: ringleader.rpc.v1.AttachResponse.prepare:type_name -> ringleader.rpc.v1.Prepare
+	44, // 41: ringleader.rpc.v1.AttachResponse.drain:type_name -> ringleader.rpc.v1.Drain
+	48, // 42: ringleader.rpc.v1.Assign.members:type_name -> ringleader.rpc.v1.Member
 	3,  // 43: ringleader.rpc.v1.Change.action:type_name -> ringleader.rpc.v1.ChangeAction
-	33, // 44: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
-	56, // 45: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
+	35, // 44: ringleader.rpc.v1.WriteManifest.files:type_name -> ringleader.rpc.v1.FileInfo
+	58, // 45: ringleader.rpc.v1.FetchStateResponse.header:type_name -> ringleader.rpc.v1.StateHeader
 	8,  // 46: ringleader.rpc.v1.CoordinatorService.SubmitJob:input_type -> ringleader.rpc.v1.SubmitJobRequest
 	10, // 47: ringleader.rpc.v1.CoordinatorService.ListJobs:input_type -> ringleader.rpc.v1.ListJobsRequest
 	12, // 48: ringleader.rpc.v1.CoordinatorService.GetJob:input_type -> ringleader.rpc.v1.GetJobRequest
@@ -4487,23 +4573,25 @@ var file_rpcpb_rpc_proto_depIdxs = []int32{
 	16, // 50: ringleader.rpc.v1.CoordinatorService.ControlJob:input_type -> ringleader.rpc.v1.ControlJobRequest
 	18, // 51: ringleader.rpc.v1.CoordinatorService.Cluster:input_type -> ringleader.rpc.v1.ClusterRequest
 	24, // 52: ringleader.rpc.v1.CoordinatorService.AddCoordinator:input_type -> ringleader.rpc.v1.AddCoordinatorRequest
-	22, // 53: ringleader.rpc.v1.CoordinatorService.DrainWorker:input_type -> ringleader.rpc.v1.DrainWorkerRequest
-	26, // 54: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
-	52, // 55: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
-	54, // 56: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
-	9,  // 57: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
-	11, // 58: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
-	13, // 59: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
-	15, // 60: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
-	17, // 61: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
-	19, // 62: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
-	25, // 63: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
-	23, // 64: ringleader.rpc.v1.CoordinatorService.DrainWorker:output_type -> ringleader.rpc.v1.DrainWorkerResponse
-	41, // 65: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
-	53, // 66: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
-	55, // 67: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
-	57, // [57:68] is the sub-list for method output_type
-	46, // [46:57] is the sub-list for method input_type
+	26, // 53: ringleader.rpc.v1.CoordinatorService.RemoveCoordinator:input_type -> ringleader.rpc.v1.RemoveCoordinatorRequest
+	22, // 54: ringleader.rpc.v1.CoordinatorService.DrainWorker:input_type -> ringleader.rpc.v1.DrainWorkerRequest
+	28, // 55: ringleader.rpc.v1.CoordinatorService.Attach:input_type -> ringleader.rpc.v1.AttachRequest
+	54, // 56: ringleader.rpc.v1.RingService.Ring:input_type -> ringleader.rpc.v1.RingRequest
+	56, // 57: ringleader.rpc.v1.PeerService.FetchState:input_type -> ringleader.rpc.v1.FetchStateRequest
+	9,  // 58: ringleader.rpc.v1.CoordinatorService.SubmitJob:output_type -> ringleader.rpc.v1.SubmitJobResponse
+	11, // 59: ringleader.rpc.v1.CoordinatorService.ListJobs:output_type -> ringleader.rpc.v1.ListJobsResponse
+	13, // 60: ringleader.rpc.v1.CoordinatorService.GetJob:output_type -> ringleader.rpc.v1.GetJobResponse
+	15, // 61: ringleader.rpc.v1.CoordinatorService.WatchJob:output_type -> ringleader.rpc.v1.WatchJobResponse
+	17, // 62: ringleader.rpc.v1.CoordinatorService.ControlJob:output_type -> ringleader.rpc.v1.ControlJobResponse
+	19, // 63: ringleader.rpc.v1.CoordinatorService.Cluster:output_type -> ringleader.rpc.v1.ClusterResponse
+	25, // 64: ringleader.rpc.v1.CoordinatorService.AddCoordinator:output_type -> ringleader.rpc.v1.AddCoordinatorResponse
+	27, // 65: ringleader.rpc.v1.CoordinatorService.RemoveCoordinator:output_type -> ringleader.rpc.v1.RemoveCoordinatorResponse
+	23, // 66: ringleader.rpc.v1.CoordinatorService.DrainWorker:output_type -> ringleader.rpc.v1.DrainWorkerResponse
+	43, // 67: ringleader.rpc.v1.CoordinatorService.Attach:output_type -> ringleader.rpc.v1.AttachResponse
+	55, // 68: ringleader.rpc.v1.RingService.Ring:output_type -> ringleader.rpc.v1.RingResponse
+	57, // 69: ringleader.rpc.v1.PeerService.FetchState:output_type -> ringleader.rpc.v1.FetchStateResponse
+	58, // [58:70] is the sub-list for method output_type
+	46, // [46:58] is the sub-list for method input_type
 	46, // [46:46] is the sub-list for extension type_name
 	46, // [46:46] is the sub-list for extension extendee
 	0,  // [0:46] is the sub-list for field type_name
@@ -4515,7 +4603,7 @@ func file_rpcpb_rpc_proto_init() {
 		return
 	}
 	file_rpcpb_rpc_proto_msgTypes[2].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[22].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[24].OneofWrappers = []any{
 		(*AttachRequest_Register)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 		(*AttachRequest_Progress)(nil),
@@ -4528,8 +4616,8 @@ func file_rpcpb_rpc_proto_init() {
 		(*AttachRequest_Evaluated)(nil),
 		(*AttachRequest_Prepared)(nil),
 	}
-	file_rpcpb_rpc_proto_msgTypes[34].OneofWrappers = []any{}
-	file_rpcpb_rpc_proto_msgTypes[37].OneofWrappers = []any{
+	file_rpcpb_rpc_proto_msgTypes[36].OneofWrappers = []any{}
+	file_rpcpb_rpc_proto_msgTypes[39].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_Assign)(nil),
 		(*AttachResponse_Change)(nil),
@@ -4547,7 +4635,7 @@ func file_rpcpb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpcpb_rpc_proto_rawDesc), len(file_rpcpb_rpc_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

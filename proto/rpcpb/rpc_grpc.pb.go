@@ -21,15 +21,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CoordinatorService_SubmitJob_FullMethodName      = "/ringleader.rpc.v1.CoordinatorService/SubmitJob"
-	CoordinatorService_ListJobs_FullMethodName       = "/ringleader.rpc.v1.CoordinatorService/ListJobs"
-	CoordinatorService_GetJob_FullMethodName         = "/ringleader.rpc.v1.CoordinatorService/GetJob"
-	CoordinatorService_WatchJob_FullMethodName       = "/ringleader.rpc.v1.CoordinatorService/WatchJob"
-	CoordinatorService_ControlJob_FullMethodName     = "/ringleader.rpc.v1.CoordinatorService/ControlJob"
-	CoordinatorService_Cluster_FullMethodName        = "/ringleader.rpc.v1.CoordinatorService/Cluster"
-	CoordinatorService_AddCoordinator_FullMethodName = "/ringleader.rpc.v1.CoordinatorService/AddCoordinator"
-	CoordinatorService_DrainWorker_FullMethodName    = "/ringleader.rpc.v1.CoordinatorService/DrainWorker"
-	CoordinatorService_Attach_FullMethodName         = "/ringleader.rpc.v1.CoordinatorService/Attach"
+	CoordinatorService_SubmitJob_FullMethodName         = "/ringleader.rpc.v1.CoordinatorService/SubmitJob"
+	CoordinatorService_ListJobs_FullMethodName          = "/ringleader.rpc.v1.CoordinatorService/ListJobs"
+	CoordinatorService_GetJob_FullMethodName            = "/ringleader.rpc.v1.CoordinatorService/GetJob"
+	CoordinatorService_WatchJob_FullMethodName          = "/ringleader.rpc.v1.CoordinatorService/WatchJob"
+	CoordinatorService_ControlJob_FullMethodName        = "/ringleader.rpc.v1.CoordinatorService/ControlJob"
+	CoordinatorService_Cluster_FullMethodName           = "/ringleader.rpc.v1.CoordinatorService/Cluster"
+	CoordinatorService_AddCoordinator_FullMethodName    = "/ringleader.rpc.v1.CoordinatorService/AddCoordinator"
+	CoordinatorService_RemoveCoordinator_FullMethodName = "/ringleader.rpc.v1.CoordinatorService/RemoveCoordinator"
+	CoordinatorService_DrainWorker_FullMethodName       = "/ringleader.rpc.v1.CoordinatorService/DrainWorker"
+	CoordinatorService_Attach_FullMethodName            = "/ringleader.rpc.v1.CoordinatorService/Attach"
 )
 
 // CoordinatorServiceClient is the client API for CoordinatorService service.
@@ -51,6 +52,8 @@ type CoordinatorServiceClient interface {
 	Cluster(ctx context.Context, in *ClusterRequest, opts ...grpc.CallOption) (*ClusterResponse, error)
 	// AddCoordinator admits a new, empty node (coordinator --join); an old entry of the same address is removed first.
 	AddCoordinator(ctx context.Context, in *AddCoordinatorRequest, opts ...grpc.CallOption) (*AddCoordinatorResponse, error)
+	// RemoveCoordinator takes a node out of the cluster that is stopped and will not come back.
+	RemoveCoordinator(ctx context.Context, in *RemoveCoordinatorRequest, opts ...grpc.CallOption) (*RemoveCoordinatorResponse, error)
 	// DrainWorker tells an attached worker to leave its gang after its step and to end. One that has been told is told nothing again.
 	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 	// Attach is a worker's stream: reports up, assignments down. The first message up is Register.
@@ -144,6 +147,16 @@ func (c *coordinatorServiceClient) AddCoordinator(ctx context.Context, in *AddCo
 	return out, nil
 }
 
+func (c *coordinatorServiceClient) RemoveCoordinator(ctx context.Context, in *RemoveCoordinatorRequest, opts ...grpc.CallOption) (*RemoveCoordinatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveCoordinatorResponse)
+	err := c.cc.Invoke(ctx, CoordinatorService_RemoveCoordinator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainWorkerResponse)
@@ -186,6 +199,8 @@ type CoordinatorServiceServer interface {
 	Cluster(context.Context, *ClusterRequest) (*ClusterResponse, error)
 	// AddCoordinator admits a new, empty node (coordinator --join); an old entry of the same address is removed first.
 	AddCoordinator(context.Context, *AddCoordinatorRequest) (*AddCoordinatorResponse, error)
+	// RemoveCoordinator takes a node out of the cluster that is stopped and will not come back.
+	RemoveCoordinator(context.Context, *RemoveCoordinatorRequest) (*RemoveCoordinatorResponse, error)
 	// DrainWorker tells an attached worker to leave its gang after its step and to end. One that has been told is told nothing again.
 	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	// Attach is a worker's stream: reports up, assignments down. The first message up is Register.
@@ -220,6 +235,9 @@ func (UnimplementedCoordinatorServiceServer) Cluster(context.Context, *ClusterRe
 }
 func (UnimplementedCoordinatorServiceServer) AddCoordinator(context.Context, *AddCoordinatorRequest) (*AddCoordinatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddCoordinator not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) RemoveCoordinator(context.Context, *RemoveCoordinatorRequest) (*RemoveCoordinatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveCoordinator not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainWorker not implemented")
@@ -367,6 +385,24 @@ func _CoordinatorService_AddCoordinator_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoordinatorService_RemoveCoordinator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveCoordinatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoordinatorServiceServer).RemoveCoordinator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoordinatorService_RemoveCoordinator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoordinatorServiceServer).RemoveCoordinator(ctx, req.(*RemoveCoordinatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CoordinatorService_DrainWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainWorkerRequest)
 	if err := dec(in); err != nil {
@@ -422,6 +458,10 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddCoordinator",
 			Handler:    _CoordinatorService_AddCoordinator_Handler,
+		},
+		{
+			MethodName: "RemoveCoordinator",
+			Handler:    _CoordinatorService_RemoveCoordinator_Handler,
 		},
 		{
 			MethodName: "DrainWorker",
