@@ -167,10 +167,10 @@ func (c *Coordinator) remove(ctx context.Context, addr string) error {
 		for _, s := range servers {
 			known = append(known, string(s.Address))
 		}
-		return fmt.Errorf("remove coordinator %s: %w: the coordinators are %s", addr, state.ErrNotFound, strings.Join(known, ", "))
+		return fmt.Errorf("%w: the coordinators are %s", state.ErrNotFound, strings.Join(known, ", "))
 	}
 	if _, err := c.ask.ClusterAt(ctx, addr); err == nil {
-		return fmt.Errorf("remove coordinator %s: %w: it answers; stop it first", addr, state.ErrState)
+		return fmt.Errorf("%w: it answers; stop it first", state.ErrState)
 	}
 	if err := c.raft.RemoveServer(servers[at].ID, 0, membershipTimeout).Error(); err != nil {
 		return fmt.Errorf("%w: remove coordinator %s: %w", errNotLeader, addr, err)

@@ -299,7 +299,7 @@ func (s *service) DrainWorker(ctx context.Context, req *rpcpb.DrainWorkerRequest
 	select {
 	case attached := <-told:
 		if !attached {
-			return nil, status.Errorf(codes.NotFound, "drain worker %q: it is not attached", req.Id)
+			return nil, status.Error(codes.NotFound, "it is not attached")
 		}
 		return &rpcpb.DrainWorkerResponse{}, nil
 	case <-l.done:

@@ -229,6 +229,16 @@ func TestAnswersOfTheClusterAreNotRepeated(t *testing.T) {
 	})
 }
 
+// TestOtherVersion: coordinators that do not know a call are not taken for something else.
+func TestOtherVersion(t *testing.T) {
+	nodes(t, func(t *testing.T, a, b, c *node, cl *Client) {
+		err := cl.RemoveCoordinator(t.Context(), "x:1") // which these know nothing of
+		if err == nil || !strings.Contains(err.Error(), "it is of a version that cannot do this") || strings.Contains(err.Error(), "not a Ringleader") {
+			t.Error(err)
+		}
+	})
+}
+
 func TestSubmitRepeatsUnderOneKey(t *testing.T) {
 	nodes(t, func(t *testing.T, a, b, c *node, cl *Client) {
 		a.leads, b.names, c.names = true, "a:1", "a:1"

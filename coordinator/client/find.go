@@ -135,6 +135,8 @@ func explain(err error) error {
 		text = strings.TrimSuffix(cause, `"`)
 	}
 	switch {
+	case st.Code() == codes.Unimplemented && (strings.HasPrefix(text, "unknown method") || strings.HasSuffix(text, "not implemented")):
+		text = "it is of a version that cannot do this: " + text
 	case st.Code() == codes.Unimplemented, strings.Contains(text, "server preface"), strings.Contains(text, "unexpected HTTP status code"):
 		text = "something that is not a Ringleader coordinator answers there: " + text
 	case st.Code() == codes.DeadlineExceeded:

@@ -26,7 +26,6 @@ var floors = map[string]int{
 	"model":                    2,
 	"coordinator/schedule":     2,
 	"coordinator/client":       2,
-	"coordinator/dashboard":    2,
 	"allreduce/memlink":        2,
 	"allreduce/grpclink":       2,
 	"allreduce/linktest":       2,
