@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +54,12 @@ func TestForScripts(t *testing.T) {
 	}
 	if digest := strings.TrimSpace(output(t, "checkpoint", "digest", store)); digest != last.StateDigest {
 		t.Errorf("state digest %s in job show, %s in the store", last.StateDigest, digest)
+	}
+	for _, c := range []struct{ verb, want string }{{"job show", j.ID + "\tpromise, succeeded\n"}, {"job cancel", j.ID + "\t"}, {"worker drain", "w0\n"}} {
+		args := append(append([]string{"__complete"}, strings.Fields(c.verb)...), append(slices.Clone(d.flags), "")...)
+		if out := output(t, args...); !strings.HasPrefix(out, c.want) || !strings.HasSuffix(out, ":4\n") { // 4: no names of files
+			t.Errorf("%s completes to %q, want %q", c.verb, out, c.want)
+		}
 	}
 	var workers []struct{ ID, State, Device string }
 	read(&workers, "worker", "list")

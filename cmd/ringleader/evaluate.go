@@ -131,7 +131,7 @@ func openData(ctx context.Context, url string) (*dataset.Dataset, func() error, 
 	}
 	ds, err := dataset.Open(ctx, store, cache)
 	if err != nil {
-		return nil, nil, errors.Join(storeError(fmt.Errorf("data set %s: %w", url, err)), os.RemoveAll(cache))
+		return nil, nil, errors.Join(dataError("data set", url, err), os.RemoveAll(cache))
 	}
 	return ds, func() error { return errors.Join(ds.Close(), os.RemoveAll(cache)) }, nil
 }

@@ -222,6 +222,7 @@ func jobShow() *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.ValidArgsFunction = completeID(&cluster, jobIDs)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known of it as JSON")
 	return cmd
 }
@@ -261,6 +262,7 @@ func jobWatch() *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.ValidArgsFunction = completeID(&cluster, jobIDs)
 	return cmd
 }
 
@@ -329,5 +331,6 @@ func jobControl(word, short string, action rpcpb.JobAction) *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.ValidArgsFunction = completeID(&cluster, jobIDs)
 	return cmd
 }

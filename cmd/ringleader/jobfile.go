@@ -50,7 +50,7 @@ func pin(ctx context.Context, spec *job.Spec) (*model.Model, error) {
 	defer store.Close()
 	meta, err := dataset.ReadMeta(ctx, store)
 	if err != nil {
-		return nil, storeError(fmt.Errorf("what.data %s: %w", spec.What.Data, err))
+		return nil, dataError("what.data", spec.What.Data, err)
 	}
 	if d := spec.What.DataDigest; d != "" && d != meta.Digest {
 		return nil, withCode(exitInput, fmt.Errorf("what.data_digest %s: the data set at %s has %s", d, spec.What.Data, meta.Digest))

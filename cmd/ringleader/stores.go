@@ -16,6 +16,7 @@ import (
 	"github.com/ringleader-dev/ringleader/checkpoints"
 	"github.com/ringleader-dev/ringleader/checkpoints/file"
 	"github.com/ringleader-dev/ringleader/checkpoints/s3"
+	"github.com/ringleader-dev/ringleader/dataset"
 	"github.com/ringleader-dev/ringleader/job"
 )
 
@@ -55,6 +56,14 @@ func storeError(err error) error {
 		return withCode(exitUnreachable, err)
 	}
 	return withCode(exitInput, err)
+}
+
+// dataError gives trouble with a data set its exit code. Of a place where none is, it says just that.
+func dataError(what, where string, err error) error {
+	if errors.Is(err, checkpoints.ErrNotExist) && strings.Contains(err.Error(), "open "+dataset.MetaName) {
+		err = fmt.Errorf("no data set is there: %s %w", dataset.MetaName, checkpoints.ErrNotExist)
+	}
+	return storeError(fmt.Errorf("%s %s: %w", what, where, err))
 }
 
 // probeStore puts an object into a store and removes it. A run is told before it starts that its checkpoints cannot be stored: later,

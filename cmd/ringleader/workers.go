@@ -73,6 +73,7 @@ func workerDrain() *cobra.Command {
 		},
 	}
 	cluster.register(cmd)
+	cmd.ValidArgsFunction = completeID(&cluster, attachedWorkers)
 	return cmd
 }
 
@@ -99,16 +100,20 @@ func drainWorker(ctx context.Context, cl *client.Client, id string) error {
 
 // knownWorkers tells whoever mistyped a name which there are.
 func knownWorkers(ctx context.Context, cl *client.Client) string {
-	info, err := cl.Cluster(ctx)
+	ids, err := attachedWorkers(ctx, cl)
 	if err != nil {
 		return err.Error()
 	}
-	var ids []string
-	for _, w := range info.Workers {
+	slices.Sort(ids)
+	return fmt.Sprintf("attached are %v", ids)
+}
+
+func attachedWorkers(ctx context.Context, cl *client.Client) (ids []string, err error) {
+	info, err := cl.Cluster(ctx)
+	for _, w := range info.GetWorkers() {
 		if w.Attached {
 			ids = append(ids, w.Id)
 		}
 	}
-	slices.Sort(ids)
-	return fmt.Sprintf("attached are %v", ids)
+	return ids, err
 }

@@ -438,7 +438,7 @@ func TestEnds(t *testing.T) {
 			}
 			err = worker.Run(c.Context(), worker.Config{ID: "w0", Coordinators: []string{address}, Token: "not the cluster's token", Listener: l, Advertise: "w0:1",
 				Dir: home, Device: c.device(), OpenStore: c.open, Log: slog.New(slog.DiscardHandler), Dial: c.net.Dialer("w0:1")})
-			if err == nil || !strings.Contains(err.Error(), "Unauthenticated") {
+			if err == nil || !strings.Contains(err.Error(), "cluster token missing or wrong") {
 				t.Errorf("ended with %v", err)
 			}
 		})
