@@ -113,6 +113,8 @@ func (a *agent) run(ctx context.Context, cl *client.Client, served <-chan error)
 
 func (a *agent) hear(ctx context.Context, e client.Event, draining bool) {
 	switch {
+	case errors.Is(e.Lost, client.ErrNoLeader):
+		a.cfg.Log.Warn("looking for a leader", "error", e.Lost)
 	case e.Lost != nil:
 		a.cfg.Log.Warn("leader lost", "error", e.Lost)
 	case e.Connected != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,9 @@ func (g *generation) run(ctx context.Context) (out outcome) {
 	return out
 }
 
+// grpcFrame is what gRPC puts around what it was told. People read how a generation ended.
+var grpcFrame = regexp.MustCompile(`rpc error: code = \w+ desc = `)
+
 // explain says why the generation ended, if it was not by plan.
 func (o *outcome) explain(ctx context.Context, g *generation, err error) {
 	fault := (*allreduce.Fault)(nil)
@@ -111,7 +115,7 @@ func (o *outcome) explain(ctx context.Context, g *generation, err error) {
 	case errors.As(err, &fault) && fault.HasCulprit && len(fault.Doubted) < g.size: // if all are in doubt, whoever is named first is not to stay out for it
 		o.culprit, o.hung = ringleader.WorkerID(g.assign.Members[fault.Culprit].WorkerId), fault.Hung
 	}
-	o.how = err.Error()
+	o.how = grpcFrame.ReplaceAllString(err.Error(), "")
 }
 
 // own makes an error of this member's own known to the others as such: if it meets the error again and again, they can go on without it.

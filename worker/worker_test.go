@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/ringleader-dev/ringleader"
 	"github.com/ringleader-dev/ringleader/allreduce"
@@ -139,6 +141,11 @@ func TestExplain(t *testing.T) {
 	var o outcome
 	if o.explain(ctx, g, fault); o.culprit != "c" || !o.hung || o.failed != nil || o.how == "" {
 		t.Errorf("a neighbour's fault: %+v", o)
+	}
+	o = outcome{}
+	cut := &allreduce.Fault{Culprit: 2, HasCulprit: true, How: "link broke: receive from peer: " + status.Error(codes.Unavailable, "connection reset by peer").Error()}
+	if o.explain(ctx, g, cut); !strings.HasSuffix(o.how, "link broke: receive from peer: connection reset by peer") {
+		t.Errorf("a link that broke: %q", o.how)
 	}
 	o = outcome{}
 	if o.explain(ctx, g, g.own(errors.New("out of memory"))); o.culprit != "b" || o.hung {
