@@ -30,9 +30,9 @@ type progressJSON struct {
 	Loss         float64   `json:"loss"`
 	Users        uint64    `json:"users"` // trained since the job began
 	Tokens       uint64    `json:"tokens"`
-	UsersPerS    float64   `json:"users_per_s"`
-	TokensPerS   float64   `json:"tokens_per_s"`
-	StepSeconds  float64   `json:"step_s"`
+	UsersPerS    float64   `json:"users_per_s,omitempty"` // moving averages of the leader, who hears of every step
+	TokensPerS   float64   `json:"tokens_per_s,omitempty"`
+	StepSeconds  float64   `json:"step_s,omitempty"`
 	ShardSeconds []float64 `json:"shard_s,omitempty"` // by rank
 }
 
