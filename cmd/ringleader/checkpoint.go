@@ -32,9 +32,8 @@ func newCheckpoint() *cobra.Command {
 			}})
 	}
 	sub("show", "Show a checkpoint's manifest and tensors", "  ringleader checkpoint show demo-run", checkpointShow)
-	sub("verify", "Read every byte of a checkpoint and compare it with its manifest", "  ringleader checkpoint verify s3://bucket/run/step-00000300-1234abcd", checkpointVerify)
 	sub("digest", "Print the state digest, recomputed from the files", "  ringleader checkpoint digest demo-run", checkpointDigest)
-	cmd.AddCommand(checkpointList(), checkpointExport(), checkpointImport())
+	cmd.AddCommand(checkpointList(), checkpointVerify(), checkpointExport(), checkpointImport())
 	return cmd
 }
 
@@ -166,25 +165,56 @@ func checkpointShow(ctx context.Context, w, warn io.Writer, url string) error {
 	return err
 }
 
-func checkpointVerify(ctx context.Context, w, _ io.Writer, url string) error {
+func checkpointVerify() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "verify URL", Short: "Read every byte of a checkpoint and compare it with its manifest", Args: cobra.ExactArgs(1),
+		Long:    "Of a run, the newest one is verified, or with --all every one. All are read also if some are damaged; then the exit code is 3.",
+		Example: "  ringleader checkpoint verify s3://bucket/run/step-00000300-1234abcd\n  ringleader checkpoint verify s3://bucket/run --all",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return verifyCheckpoints(cmd.Context(), cmd.OutOrStdout(), args[0], all)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "verify all checkpoints of the run")
+	return cmd
+}
+
+func verifyCheckpoints(ctx context.Context, w io.Writer, url string, all bool) error {
 	store, dir, err := openRun(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	dirs := []string{dir}
 	if dir == "" {
 		found, err := committed(ctx, store)
 		if err != nil {
 			return err
 		}
-		dir = found[0].Dir
+		dirs = nil
+		for _, f := range found {
+			dirs = append(dirs, f.Dir)
+		}
+		if !all {
+			dirs = dirs[:1]
+		}
 	}
-	began := time.Now()
-	if problems := checkpoints.Verify(ctx, store, dir); len(problems) > 0 {
-		return storeError(fmt.Errorf("%s: %w", join(store.URL(), dir), errors.Join(problems...)))
+	var damaged []error
+	for _, dir := range dirs {
+		where, began := join(store.URL(), dir), time.Now()
+		if problems := checkpoints.Verify(ctx, store, dir); len(problems) > 0 {
+			damaged = append(damaged, fmt.Errorf("%s: %w", where, errors.Join(problems...)))
+		} else if _, err := fmt.Fprintf(w, "%s: every byte is as its manifest says (%.1f s)\n", where, time.Since(began).Seconds()); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	_, err = fmt.Fprintf(w, "%s: every byte is as its manifest says (%.1f s)\n", join(store.URL(), dir), time.Since(began).Seconds())
-	return err
+	if len(damaged) > 0 {
+		return storeError(errors.Join(damaged...))
+	}
+	return nil
 }
 
 func checkpointDigest(ctx context.Context, w, warn io.Writer, url string) error {

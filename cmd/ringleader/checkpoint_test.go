@@ -38,6 +38,12 @@ func TestPassedOver(t *testing.T) {
 			t.Errorf("checkpoint %s says %q, %v; want it to name %s", verb, out, err, filepath.Base(newest))
 		}
 	}
+	for args, good := range map[string]int{"": 0, "--all": 1} {
+		out, err := command(t, append([]string{"checkpoint", "verify", run}, strings.Fields(args)...)...)
+		if err == nil || exitCode(t.Context(), err) != exitInput || !strings.Contains(err.Error(), filepath.Base(newest)) || strings.Count(out, "every byte is as") != good {
+			t.Errorf("checkpoint verify %s says %q, %v; want %d good ones and an error that names %s", args, out, err, good, filepath.Base(newest))
+		}
+	}
 }
 
 func TestCheckpointList(t *testing.T) {
