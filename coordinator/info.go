@@ -18,14 +18,14 @@ func (l *leadership) info(j *logpb.Job) *rpcpb.JobInfo {
 	if n := len(j.Events); j.State == logpb.JobState_JOB_STATE_FINISHING && strings.HasPrefix(j.Events[n-1].Text, finalTrouble) {
 		i.Reason = j.Events[n-1].Text
 	}
-	switch j.Wish {
-	case logpb.JobAction_JOB_ACTION_PAUSE:
-		i.Reason = "pause asked for: paused after its step, with a checkpoint"
-	case logpb.JobAction_JOB_ACTION_CANCEL:
-		i.Reason = "cancel asked for: cancelled after its step"
-	}
 	if note := p.notes[j.Id]; note != "" && !state.Ended(j) && j.State != logpb.JobState_JOB_STATE_PAUSED {
 		i.Reason = note
+	}
+	switch j.Wish {
+	case logpb.JobAction_JOB_ACTION_PAUSE:
+		i.Reason = "pause asked for, with a checkpoint after the step: " + i.Reason
+	case logpb.JobAction_JOB_ACTION_CANCEL:
+		i.Reason = "cancel asked for, after the step: " + i.Reason
 	}
 	for _, g := range j.Generations {
 		info := &rpcpb.GenerationInfo{Number: g.Number, FirstStep: g.ResumeStep, Reason: g.Reason, CreatedMs: g.CreatedMs}

@@ -46,17 +46,22 @@ func (p *planner) free(j *logpb.Job, w *logpb.Worker) bool {
 
 func (p *planner) benched(j *logpb.Job, id string) bool { return p.now.Before(p.v.Benched[j.Id][id]) }
 
-// firstGang is the numerics class with the most idle workers (the first by name of several), and those.
-func (p *planner) firstGang(j *logpb.Job) (class string, ids []string) {
-	if j.Demand.Mixed || j.NumericsClass != "" {
-		return j.NumericsClass, p.idle(j, j.NumericsClass)
-	}
+// classes are the numerics classes that there are, by name.
+func (p *planner) classes() []string {
 	var classes []string
 	for _, w := range p.v.State.Workers {
 		classes = append(classes, w.NumericsClass)
 	}
 	slices.Sort(classes)
-	for _, c := range slices.Compact(classes) {
+	return slices.Compact(classes)
+}
+
+// firstGang is the numerics class with the most idle workers (the first by name of several), and those.
+func (p *planner) firstGang(j *logpb.Job) (class string, ids []string) {
+	if j.Demand.Mixed || j.NumericsClass != "" {
+		return j.NumericsClass, p.idle(j, j.NumericsClass)
+	}
+	for _, c := range p.classes() {
 		if free := p.idle(j, c); len(free) > len(ids) {
 			class, ids = c, free
 		}

@@ -215,16 +215,40 @@ func (p *planner) note(j *logpb.Job, format string, args ...any) {
 
 // wait notes that a job has too few workers, and makes those behind it wait too if it can ever have enough.
 func (p *planner) wait(j *logpb.Job, have int) {
-	p.note(j, "waiting: %d of min %d workers with %s", have, j.Demand.MinWorkers, wanted(j.Demand))
-	alive := 0
+	p.note(j, "waiting: %d of min %d workers with %s%s", have, j.Demand.MinWorkers, wanted(j.Demand), p.unlike(j))
+	alive := map[string]int{} // by numerics class
+	enough := 0
 	for _, w := range p.v.State.Workers {
-		if state.Fits(j.Demand, w) && p.present(w.Id) {
-			alive++
+		if state.Fits(j.Demand, w) && p.present(w.Id) && (j.Demand.Mixed || j.NumericsClass == "" || w.NumericsClass == j.NumericsClass) {
+			class := w.NumericsClass
+			if j.Demand.Mixed {
+				class = ""
+			}
+			alive[class]++
+			enough = max(enough, alive[class])
 		}
 	}
-	if alive >= int(j.Demand.MinWorkers) {
+	if enough >= int(j.Demand.MinWorkers) {
 		p.held[j.Demand.Device] = j.Id
 	}
+}
+
+// unlike tells of idle workers that a job cannot have: they compute in another numerics class than the gangs that it had, as workers of another build do.
+func (p *planner) unlike(j *logpb.Job) string {
+	if j.Demand.Mixed || j.NumericsClass == "" {
+		return ""
+	}
+	idle, others := 0, []string(nil)
+	for _, class := range p.classes() {
+		if n := len(p.idle(j, class)); n > 0 && class != j.NumericsClass {
+			idle += n
+			others = append(others, class)
+		}
+	}
+	if idle == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of numerics class %s, in which the job began; %d idle of %s", j.NumericsClass, idle, strings.Join(others, ", "))
 }
 
 func (p *planner) isHeld(j *logpb.Job) bool {
