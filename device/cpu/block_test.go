@@ -46,16 +46,14 @@ func fromEverywhere[W interface {
 	device.Upload(l, e, exponents)
 	got, want := make([]float32, n), make([]float32, n)
 	for _, fraction := range []int{0, 7, bits - 1} {
-		for _, divisor := range []float64{1, 2, 3, 64, 1531, 1 << 40, 0x1p-20} {
+		for k, divisor := range []float64{1, 2, 3, 64, 1531, 1 << 40, 0x1p-20} {
+			x := room.Slice(k%2, k%2+n) // only what begins at a multiple of 16 bytes can be written past the caches
+			from(l, x, acc, e, fraction, divisor)
+			device.Download(l, got, x)
 			exact.FromBlocks(want, words, exponents, fraction, divisor)
-			for _, at := range []int{0, 1} { // only what begins at a multiple of 16 bytes can be written past the caches
-				x := room.Slice(at, at+n)
-				from(l, x, acc, e, fraction, divisor)
-				device.Download(l, got, x)
-				for i := range want {
-					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-						t.Fatalf("word %d of %d bits, exponent %d, fraction %d, divisor %g: %g, want %g", words[i], bits, exponents[i/exact.BlockElements], fraction, divisor, got[i], want[i])
-					}
+			for i := range want {
+				if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+					t.Fatalf("word %d of %d bits, exponent %d, fraction %d, divisor %g: %g, want %g", words[i], bits, exponents[i/exact.BlockElements], fraction, divisor, got[i], want[i])
 				}
 			}
 		}
