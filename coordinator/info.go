@@ -15,7 +15,7 @@ func (l *leadership) info(j *logpb.Job) *rpcpb.JobInfo {
 		Id: j.Id, Name: j.Demand.Name, State: rpcpb.JobState(j.State), Reason: j.Reason, Spec: j.Spec, JobDigest: j.Demand.JobDigest,
 		SubmittedMs: j.SubmittedMs, EndedMs: j.EndedMs, Steps: j.Demand.Steps, Progress: progress(j, p.progress[j.Id]),
 	}
-	if n := len(j.Events); j.State == logpb.JobState_JOB_STATE_FINISHING && strings.HasPrefix(j.Events[n-1].Text, finalTrouble) {
+	if n := len(j.Events); n > 0 && j.State == logpb.JobState_JOB_STATE_FINISHING && strings.HasPrefix(j.Events[n-1].Text, finalTrouble) {
 		i.Reason = j.Events[n-1].Text
 	}
 	if note := p.notes[j.Id]; note != "" && !state.Ended(j) && j.State != logpb.JobState_JOB_STATE_PAUSED {

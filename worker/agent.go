@@ -334,7 +334,7 @@ func (a *agent) heldStep(jobID string) ringleader.Step {
 }
 
 // drop forgets the job. No generation is running. What comes next may be of another cluster, founded anew at these addresses, whose terms and
-// indices begin again.
+// indices begin again. It is not of a leader that is over: whoever attaches is told nothing before its registration has gone through the log.
 func (a *agent) drop() {
 	a.newest, a.verdict, a.recent = nil, nil, nil
 	a.dropReplica()

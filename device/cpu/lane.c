@@ -39,7 +39,7 @@ int cpu_best_isa(void)
 
 size_t cpu_room(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
-// HUGE_PAGE is the size of a large page where systems have them: passes over vectors spend up to a fifth of their time on finding small ones.
+// HUGE_PAGE is the size of a large page where systems have them: passes over vectors spend up to a sixth of their time on finding small ones.
 #define HUGE_PAGE ((size_t)2 << 20)
 
 void *cpu_memory(size_t bytes)
